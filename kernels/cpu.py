@@ -1,0 +1,134 @@
+"""Both stages over a batch on the CPU: one nogil call for a range of samples, our own threads around it."""
+
+import hashlib
+from collections.abc import Callable
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy import float32 as f32
+from numpy import uint64 as u64
+
+from .fused import AS_BFLOAT16, AS_FLOAT16, AS_FLOAT32, AS_UINT8, fused
+from .intrinsics import KERNEL
+from .lattice import lattice
+from .records import N_PLANES
+from .shrink import copy_shape, needs_copy, prepare
+
+#: Output types by name, and the element type of the array that receives them.
+OUTPUTS: dict[str, tuple[int, Any]] = {
+    "float32": (AS_FLOAT32, np.float32),
+    "float16": (AS_FLOAT16, np.uint16),
+    "bfloat16": (AS_BFLOAT16, np.uint16),
+    "uint8": (AS_UINT8, np.uint8),
+}
+
+
+def source_digest() -> str:
+    """Digest of the kernels' sources.
+
+    Numba's disk cache looks at the one file that holds a compiled function, not at the helpers it
+    calls. The entry points close over this digest, which is part of their cache key, so an edit or an
+    upgrade of any kernel file cannot meet stale machine code.
+    """
+    digest = hashlib.sha256()
+    for file in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _make_entry(digest: str) -> Callable[..., None]:
+    @njit(**KERNEL)
+    def augment(samples, transforms, basis, seed_low, seed_high, pitch, border, fill, center, scales, bias, output, planar, height, width, first, last, out):  # type: ignore[no-untyped-def]  # fmt: skip
+        if len(digest) == 0:  # names the digest, so that it enters the cache key
+            return
+        nodes_y, nodes_x = (height + pitch - 1) // pitch + 1, (width + pitch - 1) // pitch + 1
+        nodes = np.empty((N_PLANES, nodes_y, nodes_x), np.float32)
+        no_copy = np.zeros((1, 1), np.uint8)
+        for k in range(first, last):
+            sample = samples[k]
+            mode = lattice(
+                sample, transforms, basis, seed_low, seed_high, pitch, height, width, center,
+                f32(0.00392156863), nodes,
+            )  # fmt: skip
+            source, stride, rows, columns = sample.source, sample.stride, sample.height, sample.width
+            copy = no_copy
+            if needs_copy(sample):
+                copy = prepare(sample)
+                rows, columns = copy_shape(sample)
+                source, stride = u64(copy.ctypes.data), 3 * columns
+            fused(
+                source, stride, rows, columns, nodes, mode, pitch, border, fill, scales, bias, output, planar,
+                height, width, out[k],
+            )  # fmt: skip
+            no_copy[0, 0] = copy[0, 0]  # a use behind the call: keeps the copy alive past its raw address
+
+    return augment
+
+
+_augment = _make_entry(source_digest())
+
+#: Samples of one task of the pool: small, so that threads end together; large, so that calls are few.
+SAMPLES_PER_TASK = 4
+
+
+def run(
+    samples: np.ndarray,
+    *,
+    transforms: np.ndarray,
+    basis: np.ndarray,
+    seed: int,
+    pitch: int,
+    border: int,
+    fill: np.ndarray,
+    center: float,
+    scales: np.ndarray,
+    bias: np.ndarray,
+    dtype: str,
+    planar: bool,
+    height: int,
+    width: int,
+    out: np.ndarray,
+    executor: Executor | None = None,
+) -> None:
+    """Augment a batch into `out`.
+
+    Args:
+        samples: SAMPLE records (n,); their sources must stay alive until this returns.
+        transforms: TRANSFORM records of the recipe.
+        basis: Table that the records point into, float32.
+        seed: 64-bit seed.
+        pitch: Lattice pitch in output pixels, a power of two.
+        border: REFLECT, EDGE or FILL.
+        fill: Fill color 0..255, float32 (3,).
+        center: Luma about which contrast acts, 0..1.
+        scales: float32 (2, 3): output per unit of a pixel value 0..255, and of one 0..1.
+        bias: float32 (3,): output of black.
+        dtype: A key of OUTPUTS.
+        planar: True for NCHW, False for NHWC.
+        height: Output height; `width` its width.
+        width: See `height`.
+        out: C-contiguous, n * 3 * height * width elements of OUTPUTS[dtype][1].
+        executor: Pool for the samples; None runs them in the calling thread.
+    """
+    output = OUTPUTS[dtype][0]
+    flat = out.reshape(len(samples), -1)
+    low, high = np.uint32(seed & 0xFFFFFFFF), np.uint32(seed >> 32)
+
+    def task(first: int) -> None:
+        last = min(first + step, len(samples))
+        _augment(
+            samples, transforms, basis, low, high, pitch, border, fill, np.float32(center), scales, bias,
+            output, planar, height, width, first, last, flat,
+        )  # fmt: skip
+
+    step = len(samples) if executor is None else SAMPLES_PER_TASK
+    starts = range(0, len(samples), max(step, 1))
+    if executor is None or len(starts) == 1:
+        for first in starts:
+            task(first)
+        return
+    for _ in executor.map(task, starts):
+        pass

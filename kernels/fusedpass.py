@@ -1,0 +1,167 @@
+"""A compiled pass: the recipe's constant tables, and what turns a batch of sources into its output."""
+
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from . import cpu
+from .draws import Keys, Windows, affines, crop_windows, draw_transforms, new_samples
+from .laws import Basis, basis
+from .plan import FieldColor, FieldWarp, Jitter, PassPlan
+from .records import (
+    BORDERS,
+    COLOR,
+    CONSTANT,
+    GAUSSIAN,
+    GEOMETRIC,
+    HSV,
+    N_FIELDS,
+    POWER,
+    TRANSFORM,
+)
+from .shrink import set_filters
+
+
+@dataclass(slots=True)
+class Sources:
+    """Where the pixels of a batch lie: uint8 RGB, rows contiguous.
+
+    Attributes:
+        pointers: uint64 (n,), address of each source's first byte.
+        heights: Pixels (n,); `widths` likewise; `strides` in bytes per row.
+        widths: See `heights`.
+        strides: See `heights`.
+        owner: Whatever keeps those bytes alive.
+    """
+
+    pointers: np.ndarray
+    heights: np.ndarray
+    widths: np.ndarray
+    strides: np.ndarray
+    owner: Any = None
+
+    @classmethod
+    def of_arrays(cls, arrays: Sequence[np.ndarray]) -> "Sources":
+        """Sources over uint8 HWC arrays whose rows are contiguous."""
+        n = len(arrays)
+        pointers = np.fromiter((a.__array_interface__["data"][0] for a in arrays), np.uint64, n)
+        heights = np.fromiter((a.shape[0] for a in arrays), np.int32, n)
+        widths = np.fromiter((a.shape[1] for a in arrays), np.int32, n)
+        strides = np.fromiter((a.strides[0] for a in arrays), np.int64, n)
+        return cls(pointers, heights, widths, strides, list(arrays))
+
+
+class FusedPass:
+    """One PassPlan with its tables. Immutable after construction, so that threads may share it.
+
+    Example:
+        >>> import numpy as np
+        >>> from fieldloom.kernels.plan import PassPlan
+        >>> image = np.full((6, 8, 3), 7, np.uint8)
+        >>> whole = FusedPass(PassPlan(6, 8, dtype="uint8"))
+        >>> keys = Keys(seed=0, epoch=0, ids=np.array([5]), occurrences=np.array([0]))
+        >>> windows = whole.windows(keys, np.array([[6, 8]]))
+        >>> whole(keys, windows, Sources.of_arrays([image])).shape
+        (1, 3, 6, 8)
+    """
+
+    def __init__(self, plan: PassPlan) -> None:
+        self.plan = plan
+        self.pitch = plan.pitch()
+        self._tables: list[np.ndarray] = [np.zeros(1, np.float32)]
+        self._bases: dict[object, tuple[int, int, int, int, Basis]] = {}
+        rows = [row for transform in plan.transforms for row in self._rows(transform)]
+        self.transforms = np.array(rows, TRANSFORM) if rows else np.zeros(0, TRANSFORM)
+        self.basis = np.concatenate(self._tables)
+        mean, std = np.asarray(plan.mean, np.float64), np.asarray(plan.std, np.float64)
+        top = 255.0 if plan.dtype == "uint8" else 1.0
+        per_unit = top / std
+        self.scales = np.stack([per_unit / 255, per_unit]).astype(np.float32)
+        if plan.dtype == "uint8" and plan.std == (1.0, 1.0, 1.0):
+            self.scales[0] = 1  # 255 / 255 must not round
+        self.bias = (-mean * per_unit).astype(np.float32)
+        self.fill = np.asarray(plan.fill, np.float32)
+
+    def _put(self, table: np.ndarray) -> int:
+        offset = sum(t.size for t in self._tables)
+        self._tables.append(np.ascontiguousarray(table, np.float32).ravel())
+        return offset
+
+    def _basis(self, law: Any) -> tuple[int, int, int, int, Basis]:
+        key = law if not hasattr(law, "n_modes") else law.n_modes()
+        if key not in self._bases:
+            nodes = [-(-side // self.pitch) + 1 for side in (self.plan.height, self.plan.width)]
+            b = basis(law, nodes[0], nodes[1], self.pitch, self.plan.height, self.plan.width)
+            log_k = self._put(b.log_k) if b.log_k is not None else 0
+            bonus = self._put(b.bonus) if b.bonus is not None else 0
+            self._bases[key] = (self._put(b.by), self._put(b.bx.T), log_k, bonus, b)
+        return self._bases[key]
+
+    def _rows(self, transform: FieldWarp | FieldColor | Jitter) -> list[tuple[int, ...]]:
+        if isinstance(transform, Jitter):
+            return [(COLOR, CONSTANT, transform.slot, 0, 0, 0, 0, 0, 0, 0, 0, 0)]
+        law = POWER if hasattr(transform.law, "n_modes") else GAUSSIAN
+        by, bx, log_k, bonus, b = self._basis(transform.law)
+        ky, kx = b.by.shape[1], b.bx.shape[1]
+        if isinstance(transform, FieldColor):
+            kind = HSV if transform.hsv else COLOR
+            return [(kind, law, transform.slot, 0, ky, kx, by, bx, log_k, bonus, 0, 0)]
+        rows, first = [], 0
+        for name in transform.kinds:
+            kind = GEOMETRIC[name]
+            rows.append(
+                (kind, law, transform.slot, first, ky, kx, by, bx, log_k, bonus, int(transform.no_fold), 0)
+            )
+            first += N_FIELDS[kind]
+        return rows
+
+    def windows(self, keys: Keys, sizes: np.ndarray) -> Windows:
+        """Crops of a batch of images of `sizes` (height, width as displayed), integers (n, 2)."""
+        return crop_windows(self.plan, keys, sizes)
+
+    def records(self, keys: Keys, windows: Windows, sources: Sources) -> np.ndarray:
+        """SAMPLE records: everything the kernels need to know about each sample."""
+        samples = new_samples(len(keys))
+        samples["source"], samples["stride"] = sources.pointers, sources.strides
+        samples["height"], samples["width"] = sources.heights, sources.widths
+        set_filters(samples, affines(self.plan, keys, windows))
+        draw_transforms(self.plan, keys, samples)
+        return samples
+
+    def empty(self, n: int) -> np.ndarray:
+        """An output array for n samples; 16-bit floats are held as uint16."""
+        height, width = self.plan.height, self.plan.width
+        shape = (n, 3, height, width) if self.plan.planar else (n, height, width, 3)
+        return np.empty(shape, cpu.OUTPUTS[self.plan.dtype][1])
+
+    def __call__(
+        self,
+        keys: Keys,
+        windows: Windows,
+        sources: Sources,
+        out: np.ndarray | None = None,
+        executor: Executor | None = None,
+    ) -> np.ndarray:
+        """Augment a batch.
+
+        Args:
+            keys: Seed, epoch, ids and occurrences.
+            windows: What `windows` gave for the same keys.
+            sources: Pixels of each `windows.rects`.
+            out: Where to write, as `empty` makes it; None makes one.
+            executor: Pool that shares the samples among threads; None stays in this one.
+
+        Returns:
+            `out`.
+        """
+        out = self.empty(len(keys)) if out is None else out
+        cpu.run(
+            self.records(keys, windows, sources), transforms=self.transforms, basis=self.basis, seed=keys.seed,
+            pitch=self.pitch, border=BORDERS[self.plan.border], fill=self.fill, center=self.plan.center,
+            scales=self.scales, bias=self.bias, dtype=self.plan.dtype, planar=self.plan.planar,
+            height=self.plan.height, width=self.plan.width, out=out, executor=executor,
+        )  # fmt: skip
+        return out
