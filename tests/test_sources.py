@@ -211,13 +211,18 @@ def test_twins_are_samples_of_their_own(folder: Path) -> None:
 
 
 def test_deep_folders(folder: Path) -> None:
-    """Deeper than Python's recursion limit."""
-    deep = str(folder / "cat")
-    for _ in range(1200):
-        deep += "/d"
-        os.mkdir(deep)
-    put(Path(deep) / "1.jpg", b"deep")
-    assert b"deep" in contents(FolderSource(folder))
+    """Deeper than Python's recursion limit, which pytest's own removal of the folder would meet."""
+    depth = 1200
+    top = f"{folder}/cat"
+    for level in range(1, depth + 1):
+        os.mkdir(top + level * "/d")
+    put(Path(top + depth * "/d") / "1.jpg", b"deep")
+    try:
+        assert b"deep" in contents(FolderSource(folder))
+    finally:
+        os.unlink(top + depth * "/d" + "/1.jpg")
+        for level in range(depth, 0, -1):
+            os.rmdir(top + level * "/d")
 
 
 def test_num_classes_of_a_folder(folder: Path) -> None:
