@@ -1,0 +1,66 @@
+# Every target sets up .venv by itself, once; a changed pyproject.toml sets it up again.
+#   make demo                          draw 200 photographs, load and augment them, write demo.png
+#   make test                          the tests that take seconds; test-full: all
+#   make TORCH=torch==2.11.0 test      with another torch (an installed torch >= 2.11 is kept)
+#   make EXTRAS=cuda13,dev test        on a machine with a GPU and its CUDA 13 driver
+
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+EXTRAS ?= cpu,dev
+DATA ?= demo-data
+BENCH_JSON ?= build/bench-loader.json
+
+VENV := .venv
+PY := $(VENV)/bin/python
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-full lint types bench-loader clean
+
+help:
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -5
+
+demo: $(READY)
+	$(VENV)/bin/fieldloom demo
+
+test: $(READY)
+	$(PY) -m pytest -m "not slow"
+
+test-full: $(READY)
+	$(PY) -m pytest
+
+lint: $(READY)
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+# On the built wheel, because mypy cannot see through an editable install. A `build/lib` that is left from
+# an earlier build would put deleted modules into the wheel. MYPYPATH comes before the site-packages.
+types: $(READY)
+	rm -rf build/lib build/bdist.* build/types
+	$(PY) -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir build/types .
+	$(PY) -m pip install --quiet --no-deps --target build/types/site build/types/*.whl
+	MYPYPATH=build/types/site $(PY) -m mypy -p fieldloom
+
+bench-loader: $(READY)
+	@test -d "$(DATA)" || $(PY) -c "from fieldloom.perf.photos import write_photo_folder as w; w('$(DATA)')"
+	@mkdir -p "$(dir $(BENCH_JSON))"
+	$(PY) -m fieldloom.perf loader "$(DATA)" --json "$(BENCH_JSON)"
+
+clean:
+	rm -rf build dist *.egg-info demo-data demo.png .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find engine kernels pipelines perf tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# torch comes first and by version: there is a CPU build of that one on machines that have no GPU, and a
+# later resolver run must not swap it. setuptools: `types` and the packaging test build without isolation.
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo 'fieldloom needs Python 3.11 or newer as "$(PYTHON)". Install one, then: make PYTHON=python3.12 ...' >&2; exit 1; }
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+	  echo 'Cannot make $(VENV): this Python lacks venv or ensurepip.' >&2; \
+	  echo 'Install them (Debian, Ubuntu: apt install python3-venv), or make .venv yourself (uv venv --seed).' >&2; exit 1; }
+	@$(PY) -m pip --version >/dev/null 2>&1 || $(PY) -m ensurepip || { \
+	  echo 'There is no pip in $(VENV): remove that folder, and run make again.' >&2; exit 1; }
+	@$(PY) -c 'import torch; sys = torch.sys; v = tuple(map(int, torch.__version__.split(".")[:2])); sys.exit(v < (2, 11))' \
+	  2>/dev/null || $(PY) -m pip install "$(TORCH)"
+	$(PY) -m pip install "setuptools>=77" -e ".[$(EXTRAS)]"
+	@touch $@
