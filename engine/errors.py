@@ -24,8 +24,10 @@ FieldloomError                  .what .where .why .remedy .sample .file
 └─ TooManyBadSamples            the budget `max_bad` is spent; lists the first ten
 ```
 
-This module imports nothing, and every layer may import it.
+This module imports nothing of ours, and every layer may import it.
 """
+
+from typing import Self
 
 
 class FieldloomError(Exception):
@@ -51,7 +53,7 @@ class FieldloomError(Exception):
         remedy: str = "",
         sample: int | None = None,
         file: str | None = None,
-    ) -> "FieldloomError":
+    ) -> Self:
         """Build an error from its parts.
 
         Args:
@@ -71,14 +73,16 @@ class FieldloomError(Exception):
         error.sample, error.file = sample, file
         return error
 
-    def located(self, sample: int | None, file: str | None) -> "FieldloomError":
+    def located(self, sample: int | None, file: str | None) -> Self:
         """The same error with the sample and file that it concerns (inner code knows only the bytes)."""
         return type(self).make(self.what, why=self.why, remedy=self.remedy, sample=sample, file=file)
 
 
 def _where(sample: int | None, file: str | None) -> str:
     # A file name may hold line breaks or bytes that are not UTF-8: the report must not break on it.
-    shown = None if file is None else file.encode("unicode_escape", "surrogateescape").decode("ascii", "replace")
+    shown = (
+        None if file is None else file.encode("unicode_escape", "surrogateescape").decode("ascii", "replace")
+    )
     if sample is None:
         return shown or ""
     return f"sample {sample}" + (f" ({shown})" if shown else "")

@@ -1,0 +1,386 @@
+"""`DataLoader`: the public loop over augmented batches."""
+
+import atexit
+import difflib
+import os
+import threading
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from fieldloom.errors import ArgumentError, DeviceError, StateError
+from fieldloom.kernels.fusedpass import FusedPass
+
+from .batch import Batch
+from .epoch import EpochPlan, n_batches, plan_epoch
+from .handoff import Closed, Handoff
+from .ledger import Ledger
+from .policy import BadSamplePolicy
+from .production import Outcome, Production
+from .recipe import Format, compile_recipe
+from .selection import Selection
+from .sources import open_source
+from .tensors import dtype_name, to_tensor
+from .timings import Timings
+
+#: Seconds after which `close` no longer waits for the producing thread.
+CLOSE_TIMEOUT_S = 5.0
+
+
+class DataLoader:
+    """Iterates over augmented batches of a data set.
+
+    Order and augmentations are pure functions of (seed, epoch, sample id): they do not depend on
+    `batch_size`, `threads` or what happened before. Only what the crop needs is decoded, and unselected
+    samples are never read.
+
+    Args:
+        source: A folder with one sub-folder a class; a list of (path, label) or (encoded bytes, label);
+            or (images, labels) with uint8 images (n, height, width, 3) or a list of such.
+        batch_size: Samples of a batch.
+        size: Output size in pixels: one number, or (height, width).
+        shuffle: Another order each epoch, or the data set's.
+        drop_last: Leave out the last, incomplete batch.
+        seed: 0 <= seed < 2**64.
+        device: "auto" or "cpu".
+        threads: Threads of each stage; None takes the processors available, at most 8.
+        augment: A list of augmentations and preset names, or a preset's name; () only resizes.
+        dtype: torch.float32, float16, bfloat16 or uint8 (without `Normalize`, floats are 0..1).
+        layout: "NCHW", "NHWC", or "channels_last" (NCHW tensors over NHWC memory).
+        border: What lies beyond a crop's edge: "reflect", "edge" or "constant" (`fill`).
+        fill: RGB 0..255, or one number.
+        on_bad_sample: "raise" (at the batch concerned; `next` then goes on with the following one),
+            "skip" (the batch shrinks) or "substitute" (another sample of the epoch).
+        max_bad: Bad samples allowed in an epoch: a count, or a fraction below 1; None is no limit.
+        bad_sample_log: File that gets one JSON line for each skipped or substituted sample.
+        max_pixels: Largest image, width * height, that is decoded.
+        prefetch: Finished batches that may wait for the consumer.
+        num_classes: Check labels against this number of classes.
+
+    Memory: at most `prefetch` + 2 output batches, 3 decoded batches of crops, and the encoded bytes of
+    6 batches, whatever the speed of the consumer.
+
+    Raises:
+        ArgumentError: An option is out of range.
+        SourceError: The data set cannot be opened.
+        DeviceError: The device cannot be used.
+
+    Example:
+        >>> import numpy as np
+        >>> import fieldloom as fl
+        >>> images = np.zeros((5, 8, 8, 3), np.uint8)
+        >>> with fl.DataLoader((images, [0, 1, 0, 1, 0]), batch_size=2, size=8) as loader:
+        ...     [tuple(batch.images.shape) for batch in loader]
+        [(2, 3, 8, 8), (2, 3, 8, 8), (1, 3, 8, 8)]
+    """
+
+    def __init__(
+        self,
+        source: Any,
+        batch_size: int = 64,
+        size: int | tuple[int, int] = 224,
+        shuffle: bool = False,
+        drop_last: bool = False,
+        seed: int = 0,
+        device: str = "auto",
+        threads: int | None = None,
+        augment: Any = (),
+        dtype: Any = "float32",
+        layout: str = "NCHW",
+        border: str = "reflect",
+        fill: float | tuple[float, float, float] = 0.0,
+        on_bad_sample: str = "raise",
+        max_bad: float | None = None,
+        bad_sample_log: str | Path | None = None,
+        max_pixels: int = 2**27,
+        prefetch: int = 2,
+        num_classes: int | None = None,
+        **unknown: Any,
+    ) -> None:
+        _refuse_unknown(unknown)
+        self.batch_size = _whole("batch_size", batch_size, 1, 65536)
+        self.shuffle, self.drop_last = _flag("shuffle", shuffle), _flag("drop_last", drop_last)
+        self.seed = _whole("seed", seed, 0, 2**64 - 1)
+        self.device = _device(device)
+        self.threads = _default_threads() if threads is None else _whole("threads", threads, 1, 256)
+        self._prefetch = _whole("prefetch", prefetch, 1, 64)
+        policy = BadSamplePolicy(on_bad_sample, max_bad)
+        form = Format(size, dtype_name(dtype), layout, border, fill)
+        self._layout = layout
+        self.plan = compile_recipe(augment, form)
+        self.source = open_source(source, num_classes=num_classes)
+        self._production = Production(
+            self.source, FusedPass(self.plan), layout=layout, seed=self.seed, batch_size=self.batch_size,
+            threads=self.threads, prefetch=self._prefetch, policy=policy,
+            max_pixels=_whole("max_pixels", max_pixels, 1, 2**40), log=bad_sample_log,
+        )  # fmt: skip
+        self._selection: Selection | None = None
+        self._epoch = 0
+        self._active: weakref.ref[LoaderIterator] | None = None
+        self._closed = False
+        self._pid = os.getpid()
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Start the next epoch; an iterator that is still open ends."""
+        self._check("iterate")
+        self._stop_active()
+        plan = plan_epoch(
+            len(self.source), self._selection, shuffle=self.shuffle, seed=self.seed, epoch=self._epoch
+        )
+        self._epoch += 1
+        iterator = LoaderIterator(self._production, plan, drop_last=self.drop_last, prefetch=self._prefetch)
+        self._active = weakref.ref(iterator)
+        return iterator
+
+    def __len__(self) -> int:
+        """Batches of the next epoch."""
+        n = len(self.source) if self._selection is None else len(self._selection.ids)
+        return n_batches(n, self.batch_size, drop_last=self.drop_last)
+
+    @property
+    def epoch(self) -> int:
+        """Number of the epoch that the next iterator delivers."""
+        return self._epoch
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the next epoch; it advances by itself with each iterator."""
+        self._epoch = _whole("epoch", epoch, 0, 2**32 - 1)
+
+    def select(self, ids: Any, weights: Any = None) -> None:
+        """Hold only these samples from the next epoch on; the others are not even opened.
+
+        Args:
+            ids: Sample ids (repeats are delivered repeatedly, each with its own augmentations), or a
+                boolean mask over all samples; None goes back to all.
+            weights: One number >= 0 an id; scaled to mean 1 and delivered as `batch.weights`.
+
+        Raises:
+            ArgumentError: Names the first bad id or weight.
+        """
+        if ids is None:
+            if weights is not None:
+                raise ArgumentError.make(
+                    "select(None) with weights", why="they belong to ids", remedy="Pass ids."
+                )
+            self._selection = None
+            return
+        selection = Selection.checked(ids, weights, len(self.source))
+        plan_epoch(
+            len(self.source), selection, shuffle=False, seed=0, epoch=0
+        )  # refuses too many repeats now
+        self._selection = selection
+
+    def replay(self, sample: int, epoch: int, occurrence: int = 0) -> Any:
+        """One sample exactly as an epoch delivers it, bit for bit.
+
+        Args:
+            sample: Its id.
+            epoch: The epoch.
+            occurrence: Which repeat of it in that epoch.
+
+        Returns:
+            Tensor (3, height, width), or (height, width, 3) in layout "NHWC".
+        """
+        self._check("replay")
+        _whole("sample", sample, 0, len(self.source) - 1)
+        plan = plan_epoch(0, None, shuffle=False, seed=self.seed, epoch=_whole("epoch", epoch, 0, 2**32 - 1))
+        out = self._production.replay(plan, sample, _whole("occurrence", occurrence, 0, 255))
+        return to_tensor(out, self.plan.dtype, self._layout)[0]
+
+    @property
+    def ledger(self) -> Ledger:
+        """Account of the current (or last) epoch."""
+        return self._production.ledger
+
+    @property
+    def timings(self) -> Timings:
+        """Where the current (or last) epoch's time went."""
+        return self._production.timings
+
+    def close(self) -> None:
+        """End all threads; batches already delivered stay valid. Idempotent."""
+        if self._closed or os.getpid() != self._pid:
+            return
+        self._closed = True
+        self._stop_active()
+        self._production.close()
+
+    def _stop_active(self) -> None:
+        active = None if self._active is None else self._active()
+        if active is not None:
+            active.close()
+
+    def _check(self, what: str) -> None:
+        if os.getpid() != self._pid:
+            raise StateError.make(
+                f"cannot {what} a loader of another process",
+                why="its threads do not exist in a forked child",
+                remedy="Create the loader in the process that uses it.",
+            )
+        if self._closed:
+            raise StateError.make(
+                f"cannot {what} a closed loader", why="close() was called", remedy="Create a new one."
+            )
+
+    def __enter__(self) -> "DataLoader":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __reduce__(self) -> Any:
+        raise StateError.make(
+            "cannot pickle a DataLoader",
+            why="it owns threads and decoders",
+            remedy="Pickle its arguments and create it where it is used.",
+        )
+
+    def __repr__(self) -> str:
+        return (
+            f"DataLoader({len(self.source)} samples, batch_size={self.batch_size}, "
+            f"size={self.plan.height}x{self.plan.width}, {self.plan.dtype}, epoch {self._epoch})"
+        )
+
+
+_END = object()
+_open_iterators: "weakref.WeakSet[LoaderIterator]" = weakref.WeakSet()
+
+
+class LoaderIterator(Iterator[Batch]):
+    """One epoch under way: a thread produces, a bounded queue hands over.
+
+    An exception of one batch is raised by the `next` that would have returned it; the `next` after that
+    goes on with the following batch.
+    """
+
+    def __init__(self, production: Production, plan: EpochPlan, *, drop_last: bool, prefetch: int) -> None:
+        self._production = production
+        self._queue: Handoff[Any] = Handoff(prefetch)
+        self._pid = os.getpid()
+        self._done = False
+        self._thread = threading.Thread(
+            target=_produce,
+            args=(production, plan, drop_last, self._queue),
+            name="fieldloom-produce",
+            daemon=True,
+        )
+        _open_iterators.add(self)
+        self._thread.start()
+
+    def __next__(self) -> Batch:
+        if os.getpid() != self._pid:
+            raise StateError.make(
+                "cannot use an iterator of another process",
+                why="its thread does not exist in a forked child",
+                remedy="Create the loader in the process that uses it.",
+            )
+        if self._done:
+            raise StopIteration
+        try:
+            outcome: Outcome | object = self._queue.get()
+        except Closed:
+            raise StateError.make(
+                "this iterator has ended",
+                why="its loader was closed or began another epoch",
+                remedy="Use one iterator at a time.",
+            ) from None
+        finally:
+            self._production.timings.consumer = self._queue.waited_get_s
+        if outcome is _END:
+            self.close()
+            raise StopIteration
+        if isinstance(outcome, BaseException):
+            raise outcome
+        assert isinstance(outcome, Batch)
+        return outcome
+
+    def close(self) -> None:
+        """End the epoch and its thread. Idempotent."""
+        if os.getpid() != self._pid:
+            return
+        ended_by_itself = self._done or not self._thread.is_alive()
+        self._done = self._done or ended_by_itself
+        self._queue.close()
+        if self._thread is not threading.current_thread():
+            self._thread.join(CLOSE_TIMEOUT_S)
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def _produce(production: Production, plan: EpochPlan, drop_last: bool, queue: "Handoff[Any]") -> None:
+    """Body of the producing thread."""
+    outcomes = production.epoch(plan, drop_last=drop_last)
+    try:
+        for outcome in outcomes:
+            queue.put(outcome)
+            production.timings.deliver = queue.waited_put_s
+        queue.put(_END)
+    except Closed:
+        pass
+    except BaseException as error:  # noqa: BLE001 - whatever it is, the consumer must hear of it
+        try:
+            queue.put(error)
+            queue.put(_END)
+        except Closed:
+            pass
+    finally:
+        outcomes.close()  # type: ignore[attr-defined]
+
+
+@atexit.register
+def _close_iterators() -> None:
+    # A thread inside DALI while the interpreter goes down would call into it no more safely than not at all.
+    for iterator in list(_open_iterators):
+        iterator.close()
+
+
+def _whole(option: str, value: object, low: int, high: int) -> int:
+    if hasattr(value, "__index__") and not isinstance(value, bool):
+        number = value.__index__()
+        if low <= number <= high:
+            return number
+    raise ArgumentError.make(
+        f"{option}={value!r}",
+        why=f"not a whole number from {low} to {high}",
+        remedy=f"Pass {option} in that range.",
+    )
+
+
+def _flag(option: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ArgumentError.make(f"{option}={value!r}", why="not True or False", remedy="Pass a bool.")
+    return value
+
+
+def _device(device: object) -> str:
+    name = str(device)
+    if name in ("auto", "cpu"):
+        return "cpu"
+    if name.partition(":")[0] == "cuda":
+        raise DeviceError.make(
+            f"device={name!r}",
+            why="this version augments on the CPU only",
+            remedy='Pass device="cpu" and move batches with .to("cuda", non_blocking=True).',
+        )
+    raise ArgumentError.make(f"device={device!r}", why="not known", remedy='Pass "auto" or "cpu".')
+
+
+def _default_threads() -> int:
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, min(available or 1, 8))
+
+
+def _refuse_unknown(unknown: dict[str, Any]) -> None:
+    if not unknown:
+        return
+    name = next(iter(unknown))
+    import inspect
+
+    known = [p for p in inspect.signature(DataLoader.__init__).parameters if p not in ("self", "unknown")]
+    close = difflib.get_close_matches(name, known, 1)
+    raise ArgumentError.make(
+        f"DataLoader has no option {name!r}" + (f"; did you mean {close[0]!r}?" if close else ""),
+        remedy=f"Its options are {', '.join(known)}.",
+    )

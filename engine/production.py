@@ -1,0 +1,317 @@
+"""From an epoch's plan to its batches: read, check, draw windows, decode, augment.
+
+Runs in the loader's own thread. A batch that cannot be made is delivered as the error that it raises,
+in its place; production goes on behind it.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from fieldloom.errors import FieldloomError, SampleError
+from fieldloom.kernels.draws import Keys, Windows
+from fieldloom.kernels.fusedpass import FusedPass, Sources
+from fieldloom.pipelines.decode import CropDecoder, DecodedJob, DecodeJob
+
+from .batch import Batch
+from .buffers import BufferPool
+from .epoch import EpochPlan
+from .ledger import BadSamples, Ledger
+from .policy import BadSamplePolicy, substitutes
+from .reader import Encoded, Reader
+from .sources.base import Source
+from .tensors import to_tensor
+from .timings import Timings
+
+#: Batches whose bytes are read before the decoder asks for them.
+READ_AHEAD = 2
+
+Outcome = Batch | Exception
+
+
+@dataclass(slots=True)
+class Work:
+    """One batch on its way.
+
+    Attributes:
+        index: Number of the batch.
+        ids: Samples, (n,); `occurrences`, `weights` likewise.
+        occurrences: See `ids`.
+        weights: See `ids`; float32.
+        windows: Crop of each sample that is not in `errors`.
+        errors: Position in the batch -> why that sample is bad.
+        places: Position in the batch of each image that goes to the decoder.
+        fatal: What makes the whole batch impossible.
+    """
+
+    index: int
+    ids: np.ndarray
+    occurrences: np.ndarray
+    weights: np.ndarray
+    windows: Windows
+    errors: dict[int, FieldloomError] = field(default_factory=dict)
+    places: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    fatal: FieldloomError | None = None
+
+
+class Production:
+    """Everything that makes batches; one for each loader.
+
+    Args:
+        source: The data set.
+        fused_pass: The compiled recipe.
+        layout: Layout of the tensors.
+        seed: 64 bits.
+        batch_size: Samples of a batch.
+        threads: Threads of each stage (reading, decoding, augmenting).
+        prefetch: Finished batches that may wait for the consumer.
+        policy: What to do with bad samples; `log` gets a line for each.
+        max_pixels: Limit of width * height.
+        log: See `policy`.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        fused_pass: FusedPass,
+        *,
+        layout: str,
+        seed: int,
+        batch_size: int,
+        threads: int,
+        prefetch: int,
+        policy: BadSamplePolicy,
+        max_pixels: int,
+        log: str | Path | None,
+    ) -> None:
+        self._source, self._pass, self._layout = source, fused_pass, layout
+        self._seed, self._batch_size = seed, batch_size
+        self._policy, self._log = policy, log
+        self._reader = Reader(source, threads, max_pixels)
+        self._decoder = CropDecoder(batch_size, threads)
+        self._pool = ThreadPoolExecutor(threads, "fieldloom-augment") if threads > 1 else None
+        # Free arrays worth keeping: one for each batch that waits, one in work, one with the consumer.
+        self._buffers = BufferPool(keep=prefetch + 2)
+        self.timings = Timings()
+        self.ledger = Ledger(0, 0)
+
+    def epoch(self, plan: EpochPlan, *, drop_last: bool) -> Iterator[Outcome]:
+        """Batches of an epoch, in order."""
+        slices = list(plan.slices(self._batch_size, drop_last=drop_last))
+        self.ledger = Ledger(plan.epoch, slices[-1].stop if slices else 0)
+        bad = BadSamples(self._policy.limit(self.ledger.planned), self._log)
+        self.timings = Timings()
+        decoded = self._pixels(plan, slices) if self._source.stored == "pixels" else self._files(plan, slices)
+        for job in decoded:
+            try:
+                yield self._finish(plan, job, bad)
+            except FieldloomError as error:
+                yield error
+
+    def _work(self, plan: EpochPlan, index: int, where: slice) -> Work:
+        ids = plan.ids[where]
+        weights = np.ones(len(ids), np.float32) if plan.weights is None else plan.weights[where]
+        none = Windows(np.zeros((len(ids), 4)), np.zeros((len(ids), 4), np.int32))
+        return Work(index, ids.copy(), plan.occurrences[where].copy(), weights, none)
+
+    def _keys(self, plan: EpochPlan, ids: np.ndarray, occurrences: np.ndarray) -> Keys:
+        return Keys(self._seed, plan.epoch, ids, occurrences)
+
+    # Encoded sources: read ahead, decode windows.
+
+    def _files(self, plan: EpochPlan, slices: list[slice]) -> Iterator[DecodedJob]:
+        jobs = self._decoder.decode(self._jobs(plan, slices))
+        while True:
+            waited = self.timings.read
+            with self.timings.stage("decode"):
+                job = next(jobs, None)
+            self.timings.decode -= self.timings.read - waited  # jobs are read inside the decoder's step
+            if job is None:
+                return
+            yield job
+
+    def _jobs(self, plan: EpochPlan, slices: list[slice]) -> Iterator[DecodeJob]:
+        ahead: deque[tuple[Work, list[Future[list[Encoded | FieldloomError]]]]] = deque()
+        for index, where in enumerate(slices):
+            work = self._work(plan, index, where)
+            ahead.append((work, self._reader.submit(work.ids)))
+            if len(ahead) > READ_AHEAD:
+                yield self._job(plan, *ahead.popleft())
+        while ahead:
+            yield self._job(plan, *ahead.popleft())
+
+    def _job(
+        self, plan: EpochPlan, work: Work, parts: "list[Future[list[Encoded | FieldloomError]]]"
+    ) -> DecodeJob:
+        with self.timings.stage("read"):
+            results = self._reader.gather(parts)
+        good: list[Encoded] = []
+        places: list[int] = []
+        for place, result in enumerate(results):
+            if isinstance(result, Encoded):
+                good.append(result)
+                places.append(place)
+            elif isinstance(result, SampleError):
+                work.errors[place] = result
+            else:
+                work.fatal = result
+        work.places = np.array(places, np.int64)
+        if good:
+            self._draw_windows(plan, work, good)
+        return DecodeJob.from_headers(
+            [e.data for e in good], [e.header for e in good], work.windows.rects[work.places], work
+        )
+
+    def _draw_windows(self, plan: EpochPlan, work: Work, good: list[Encoded]) -> None:
+        sizes = np.array([(e.header.height, e.header.width) for e in good], np.int64)
+        keys = self._keys(plan, work.ids[work.places], work.occurrences[work.places])
+        drawn = self._pass.windows(keys, sizes)
+        work.windows.views[work.places] = drawn.views
+        work.windows.rects[work.places] = drawn.rects
+
+    # Sources of decoded images: windows are views.
+
+    def _pixels(self, plan: EpochPlan, slices: list[slice]) -> Iterator[DecodedJob]:
+        for index, where in enumerate(slices):
+            work = self._work(plan, index, where)
+            with self.timings.stage("read"):
+                images = [self._source.pixels(i) for i in work.ids.tolist()]
+                sizes = np.array([image.shape[:2] for image in images], np.int64)
+                work.windows = self._pass.windows(self._keys(plan, work.ids, work.occurrences), sizes)
+                work.places = np.arange(len(images))
+                crops = _ArrayCrops(images, work.windows.rects)
+            yield DecodedJob(DecodeJob([], work.windows.rects, [], work), crops)  # type: ignore[arg-type]
+
+    # Both.
+
+    def _finish(self, plan: EpochPlan, job: DecodedJob, bad: BadSamples) -> Batch:
+        work: Work = job.job.payload
+        for i, error in job.failures.items():
+            place = int(work.places[i])
+            sample = int(work.ids[place])
+            work.errors[place] = error.located(sample, self._source.name(sample))
+        if work.fatal is not None:
+            raise work.fatal
+        n = len(work.ids)
+        pixels = Sources(
+            np.zeros(n, np.uint64), np.zeros(n, np.int32), np.zeros(n, np.int32), np.zeros(n, np.int64), [job.crops]
+        )  # fmt: skip
+        for name in ("pointers", "heights", "widths", "strides"):
+            getattr(pixels, name)[work.places] = getattr(job.crops, name)
+        keep = np.ones(n, bool)
+        for place in sorted(work.errors):
+            keep[place] = self._mend(plan, work, place, pixels, bad)
+        if not keep.all():
+            work.ids, work.occurrences, work.weights = (
+                work.ids[keep],
+                work.occurrences[keep],
+                work.weights[keep],
+            )
+            work.windows = Windows(work.windows.views[keep], work.windows.rects[keep])
+            pixels = Sources(
+                pixels.pointers[keep], pixels.heights[keep], pixels.widths[keep], pixels.strides[keep], pixels.owner
+            )  # fmt: skip
+        self.ledger.delivered += n - len(work.errors)
+        return self._augment(plan, work, pixels)
+
+    def _mend(self, plan: EpochPlan, work: Work, place: int, pixels: Sources, bad: BadSamples) -> bool:
+        """Apply the policy to one bad sample; whether its place is filled now."""
+        error = work.errors[place]
+        if self._policy.action == "raise" or not isinstance(error, SampleError):
+            raise error
+        sample = int(work.ids[place])
+        bad.add(self.ledger, error, sample, self._source.name(sample), self._policy.action)
+        if self._policy.action == "skip":
+            self.ledger.skipped += 1
+            return False
+        for candidate, occurrence in substitutes(plan, self._seed, sample, int(work.occurrences[place])):
+            try:
+                self._stand_in(plan, work, place, pixels, candidate, occurrence)
+            except SampleError:
+                continue
+            self.ledger.substituted += 1
+            return True
+        raise error
+
+    def _stand_in(
+        self, plan: EpochPlan, work: Work, place: int, pixels: Sources, candidate: int, occurrence: int
+    ) -> None:
+        """Put another sample into a place of the batch, decoded by itself."""
+        encoded = self._reader.read(candidate)
+        keys = self._keys(plan, np.array([candidate]), np.array([occurrence]))
+        drawn = self._pass.windows(keys, np.array([(encoded.header.height, encoded.header.width)]))
+        try:
+            image = self._decoder.decode_one(encoded.data, drawn.rects[0], encoded.header.route)
+        except SampleError as error:
+            raise error.located(candidate, self._source.name(candidate)) from None
+        work.ids[place], work.occurrences[place] = candidate, occurrence
+        work.windows.views[place], work.windows.rects[place] = drawn.views[0], drawn.rects[0]
+        pixels.pointers[place], pixels.strides[place] = image.ctypes.data, image.strides[0]
+        pixels.heights[place], pixels.widths[place] = image.shape[:2]
+        pixels.owner.append(image)
+
+    def _augment(self, plan: EpochPlan, work: Work, pixels: Sources) -> Batch:
+        import torch
+
+        form = self._pass.plan
+        n, size = len(work.ids), (form.height, form.width)
+        with self.timings.stage("augment"):
+            template = self._pass.empty(0)
+            shape = (n, 3, *size) if form.planar else (n, *size, 3)
+            out = self._buffers.take(shape, template.dtype)
+            keys = self._keys(plan, work.ids, work.occurrences)
+            self._pass(keys, work.windows, pixels, out, self._pool)
+        self.timings.images += n
+        self.timings.batches += 1
+        return Batch(
+            to_tensor(out, form.dtype, self._layout),
+            torch.from_numpy(self._source.targets[work.ids]),
+            torch.from_numpy(work.ids),
+            torch.from_numpy(np.ascontiguousarray(work.weights)),
+            plan.epoch,
+            work.index,
+        )
+
+    def replay(self, plan: EpochPlan, sample: int, occurrence: int) -> np.ndarray:
+        """One sample by itself, exactly as in its batch; (1, ...) as the pass writes it."""
+        keys = self._keys(plan, np.array([sample]), np.array([occurrence]))
+        if self._source.stored == "pixels":
+            image = self._source.pixels(sample)
+            windows = self._pass.windows(keys, np.array([image.shape[:2]]))
+            crops = _ArrayCrops([image], windows.rects)
+            return self._pass(keys, windows, crops.sources())
+        encoded = self._reader.read(sample)
+        windows = self._pass.windows(keys, np.array([(encoded.header.height, encoded.header.width)]))
+        try:
+            crop = self._decoder.decode_one(encoded.data, windows.rects[0], encoded.header.route)
+        except SampleError as error:
+            raise error.located(sample, self._source.name(sample)) from None
+        return self._pass(keys, windows, Sources.of_arrays([crop]))
+
+    def close(self) -> None:
+        """End all threads. Idempotent."""
+        self._reader.close()
+        self._decoder.close()
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+class _ArrayCrops:
+    """Windows of images in memory, as pointers into them."""
+
+    def __init__(self, images: list[np.ndarray], rects: np.ndarray) -> None:
+        n = len(images)
+        bases = np.fromiter((i.__array_interface__["data"][0] for i in images), np.uint64, n)
+        self.strides = np.fromiter((i.strides[0] for i in images), np.int64, n)
+        self.pointers = bases + (rects[:, 0] * self.strides + 3 * rects[:, 1].astype(np.int64)).astype(
+            np.uint64
+        )
+        self.heights, self.widths = rects[:, 2], rects[:, 3]
+        self._images = images
+
+    def sources(self) -> Sources:
+        return Sources(self.pointers, self.heights, self.widths, self.strides, self._images)

@@ -1,0 +1,273 @@
+"""Compile a list of augmentations into the plan of one fused pass, or say why it cannot be one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fieldloom.errors import ArgumentError
+from fieldloom.kernels import plan as kernel
+from fieldloom.kernels.laws import Gaussian, Law
+from fieldloom.kernels.philox import PLAN_POSITION, slot_of
+from fieldloom.kernels.records import BORDERS, MAX_TRANSFORMS
+
+from .augmentations import (
+    Augmentation,
+    CenterCrop,
+    ColorField,
+    ColorJitter,
+    HorizontalFlip,
+    HSVField,
+    Normalize,
+    RandomAffine,
+    RandomCrop,
+    RandomField,
+    RandomResizedCrop,
+    Resize,
+    VerticalFlip,
+)
+from .presets import preset
+
+DTYPES = ("float32", "float16", "bfloat16", "uint8")
+LAYOUTS = ("NCHW", "NHWC", "channels_last")
+_CROPS = (RandomResizedCrop, RandomCrop, CenterCrop)
+_COLORS = (ColorField, ColorJitter)
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """What comes out, besides the augmentations: size, element type, layout, border."""
+
+    size: int | tuple[int, int] = 224
+    dtype: str = "float32"
+    layout: str = "NCHW"
+    border: str = "reflect"
+    fill: tuple[float, float, float] | float = 0.0
+
+
+def compile_recipe(augment: object, form: Format) -> kernel.PassPlan:
+    """Check a recipe and compile it.
+
+    Args:
+        augment: A preset's name, or a sequence of augmentations and preset names.
+        form: The output.
+
+    Raises:
+        ArgumentError: Names the option or the position in the list, and what would be right.
+    """
+    height, width = _size(form.size)
+    items = _flatten(augment)
+    _check_order(items)
+    warps: list[kernel.Warp] = []
+    transforms: list[kernel.Transform] = []
+    crop = kernel.Crop()
+    normalize = Normalize((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    resize: int | None = None
+    for position, item in enumerate(items):
+        match item:
+            case Resize():
+                resize = item.side
+            case RandomResizedCrop() | RandomCrop() | CenterCrop():
+                crop = _crop(item, resize, position)
+            case HorizontalFlip() | VerticalFlip():
+                horizontal = isinstance(item, HorizontalFlip)
+                warps.append(kernel.Flip(item.p, horizontal, slot_of(position, "flip")))
+            case RandomAffine():
+                warps.append(_affine(item, position))
+            case RandomField():
+                transforms.append(_field(item, position))
+            case ColorField() | HSVField():
+                transforms.append(_color_field(item, position))
+            case ColorJitter():
+                amplitudes = (item.brightness, item.contrast, item.saturation, 2 * item.hue)
+                transforms.append(kernel.Jitter(amplitudes, item.p, slot_of(position, "color_jitter")))
+            case Normalize():
+                normalize = item
+    _check_capacity(transforms)
+    if form.dtype == "uint8" and any(isinstance(item, Normalize) for item in items):
+        raise ArgumentError.make(
+            "Normalize with dtype=uint8",
+            why="normalized values are negative and fractional",
+            remedy="Leave Normalize out, or take a float dtype.",
+        )
+    return kernel.PassPlan(
+        height=height, width=width, crop=crop, warps=tuple(warps), transforms=tuple(transforms),
+        mean=normalize.mean, std=normalize.std, border=_choice("border", form.border, tuple(BORDERS)),
+        fill=_fill(form.fill), dtype=_choice("dtype", form.dtype, DTYPES),
+        planar=_choice("layout", form.layout, LAYOUTS) == "NCHW",
+    )  # fmt: skip
+
+
+def _size(size: object) -> tuple[int, int]:
+    pair = (size, size) if isinstance(size, int) else size
+    good = isinstance(pair, Sequence) and len(pair) == 2
+    if not good or not all(isinstance(v, int) and not isinstance(v, bool) and 1 <= v <= 8192 for v in pair):  # type: ignore[attr-defined]
+        raise ArgumentError.make(
+            f"size={size!r}",
+            why="not a whole number of pixels from 1 to 8192, nor (height, width) of such",
+            remedy="Pass size=224 or size=(height, width).",
+        )
+    return pair[0], pair[1]  # type: ignore[index]
+
+
+def _choice(option: str, value: object, known: tuple[str, ...]) -> str:
+    if value not in known:
+        raise ArgumentError.make(
+            f"{option}={value!r}", why="not known", remedy=f"Pass one of {', '.join(known)}."
+        )
+    return str(value)
+
+
+def _fill(fill: object) -> tuple[float, float, float]:
+    values = (fill, fill, fill) if isinstance(fill, (int, float)) else fill
+    good = isinstance(values, Sequence) and not isinstance(values, str) and len(values) == 3
+    if not good or not all(isinstance(v, (int, float)) and 0 <= v <= 255 for v in values):  # type: ignore[attr-defined]
+        raise ArgumentError.make(
+            f"fill={fill!r}",
+            why="not a number from 0 to 255, nor three",
+            remedy="Pass RGB, for instance 128.",
+        )
+    return tuple(float(v) for v in values)  # type: ignore[attr-defined,return-value]
+
+
+def _flatten(augment: object) -> list[Augmentation]:
+    """Augmentations in order, presets opened."""
+    if augment is None:
+        return []
+    if isinstance(augment, str):
+        return list(preset(augment))
+    if isinstance(augment, Augmentation):
+        return [augment]
+    if not isinstance(augment, Sequence):
+        raise ArgumentError.make(
+            f"augment={augment!r}",
+            why="not a list of augmentations",
+            remedy="Pass a list such as [RandomResizedCrop(), Normalize()], or a preset's name.",
+        )
+    items: list[Augmentation] = []
+    for position, item in enumerate(augment):
+        if isinstance(item, str):
+            items.extend(preset(item))
+        elif isinstance(item, Augmentation):
+            items.append(item)
+        else:
+            hint = " (a class: add parentheses)" if isinstance(item, type) else ""
+            raise ArgumentError.make(
+                f"augment[{position}]={item!r}{hint}",
+                why="not an augmentation of fieldloom",
+                remedy="Pass instances such as fieldloom.HorizontalFlip().",
+            )
+    if len(items) >= PLAN_POSITION:
+        raise ArgumentError.make(
+            f"augment of {len(items)} operations",
+            why=f"more than {PLAN_POSITION - 1}",
+            remedy="Shorten the list.",
+        )
+    return items
+
+
+def _check_order(items: list[Augmentation]) -> None:
+    """One pass has one order: crop, warps, color, normalize. A list that says otherwise is refused."""
+    crops = [i for i, item in enumerate(items) if isinstance(item, _CROPS)]
+    resizes = [i for i, item in enumerate(items) if isinstance(item, Resize)]
+    if len(crops) > 1 or len(resizes) > 1:
+        raise ArgumentError.make(
+            f"augment with {len(crops)} crops and {len(resizes)} resizes",
+            why="one pass resamples once, from one window",
+            remedy="Keep one crop, and at most one Resize before it.",
+        )
+    first = (crops + resizes + [0])[0]
+    before = [item for item in items[:first] if not isinstance(item, Resize)]
+    if before:
+        raise ArgumentError.make(
+            f"{type(before[0]).__name__} before {type(items[first]).__name__}",
+            why="the crop comes first, so that only its pixels are decoded",
+            remedy="Put the crop at the front of the list.",
+        )
+    if resizes:
+        side = items[resizes[0]].side  # type: ignore[union-attr]
+        follows = bool(crops) and resizes[0] < crops[0] and not isinstance(items[crops[0]], RandomResizedCrop)
+        if side is not None and not follows:
+            raise ArgumentError.make(
+                f"Resize(side={side}) without a crop of the output size behind it",
+                why="every image of a batch has the loader's size",
+                remedy="Put CenterCrop() or RandomCrop() directly behind it, or use Resize().",
+            )
+        if side is None and crops:
+            raise ArgumentError.make(
+                "Resize() with a crop", why="it takes the whole image", remedy="Leave one of them out."
+            )
+    for position, item in enumerate(items):
+        if isinstance(item, Normalize) and position != len(items) - 1:
+            raise ArgumentError.make(
+                f"Normalize at position {position} of {len(items)}",
+                why="everything else works on pixel values",
+                remedy="Put it last.",
+            )
+        if isinstance(item, HSVField) and any(isinstance(other, _COLORS) for other in items[:position]):
+            raise ArgumentError.make(
+                "HSVField behind another color operation",
+                why="the pass adds in HSV before its linear color matrix",
+                remedy="Put HSVField before ColorField and ColorJitter.",
+            )
+    if sum(isinstance(item, HSVField) for item in items) > 1:
+        raise ArgumentError.make(
+            "two HSVFields", why="the pass adds in HSV once", remedy="Keep one, with a larger alpha."
+        )
+
+
+def _check_capacity(transforms: list[kernel.Transform]) -> None:
+    count = sum(len(t.kinds) if isinstance(t, kernel.FieldWarp) else 1 for t in transforms)
+    if count > MAX_TRANSFORMS:
+        raise ArgumentError.make(
+            f"augment with {count} field and color transforms",
+            why=f"one pass holds {MAX_TRANSFORMS}",
+            remedy="Leave some out.",
+        )
+
+
+def _crop(item: Augmentation, resize: int | None, position: int) -> kernel.Crop:
+    slot = slot_of(position, "crop")
+    match item:
+        case RandomResizedCrop():
+            return kernel.Crop("random_resized", scale=item.scale, ratio=item.ratio, slot=slot)
+        case RandomCrop():
+            return kernel.Crop("random", resize=resize, padding=item.padding, slot=slot)
+        case _:
+            return kernel.Crop("center", resize=resize, slot=slot)
+
+
+def _affine(item: RandomAffine, position: int) -> kernel.Affine:
+    return kernel.Affine(
+        item.degrees,
+        item.translate,
+        item.scale,
+        item.shear,
+        item.p,
+        slot_of(position, "affine"),  # type: ignore[arg-type]
+    )
+
+
+def _field(item: RandomField, position: int) -> kernel.FieldWarp:
+    share = len(item.kinds) ** -0.5  # the paper's rule for compositions
+    amplitudes = tuple(share * _unit(item.law, kind) for kind in item.kinds)
+    return kernel.FieldWarp(
+        item.kinds, item.law, amplitudes, item.p, item.no_fold, slot_of(position, "field")
+    )
+
+
+def _unit(law: Law, kind: str) -> float:
+    """The lattice's amplitude for one unit of the law; its coordinates count half sides."""
+    if not isinstance(law, Gaussian):
+        return 1.0
+    if law.sigma is not None:
+        return 2 * law.sigma if kind == "translate" else law.sigma
+    # length / 5 of a side at half a side from the center, whatever the kind.
+    calm = 2 * law.length / 5
+    return calm / 3.141592653589793 if kind == "rotate" else calm
+
+
+def _color_field(item: ColorField | HSVField, position: int) -> kernel.FieldColor:
+    slot = slot_of(position, "color_field")
+    if isinstance(item, HSVField):
+        return kernel.FieldColor(item.law, (1.0, 1.0, 1.0), True, item.p, slot)
+    amplitudes = (item.brightness, item.contrast, item.saturation, 2 * item.hue)
+    return kernel.FieldColor(item.law, amplitudes, False, item.p, slot)

@@ -1,0 +1,85 @@
+"""Which samples an epoch holds, and how much each weighs."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fieldloom.errors import ArgumentError
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Selection:
+    """The samples of an epoch.
+
+    Attributes:
+        ids: int64 (m,): sample ids; a repeated id is delivered that often, each time with different
+            augmentations.
+        weights: float32 (m,) with mean 1, or None for all equal.
+    """
+
+    ids: np.ndarray
+    weights: np.ndarray | None = None
+
+    @classmethod
+    def checked(cls, ids: object, weights: object, n_samples: int) -> "Selection":
+        """Build from a user's arrays (NumPy, torch, lists; a boolean mask of all samples also works).
+
+        Raises:
+            ArgumentError: Names the first bad id or weight, and the range.
+        """
+        array = np.asarray(ids)
+        if array.dtype == np.bool_:
+            if array.shape != (n_samples,):
+                raise ArgumentError.make(
+                    f"select with a mask of shape {array.shape}",
+                    why=f"the data set has {n_samples} samples",
+                    remedy="Pass one flag a sample, or ids.",
+                )
+            array = np.flatnonzero(array)
+        if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
+            raise ArgumentError.make(
+                f"select with ids of shape {array.shape} and type {array.dtype}",
+                why="not a list of whole numbers",
+                remedy="Pass sample ids.",
+            )
+        if array.size == 0:
+            raise ArgumentError.make(
+                "select with no ids", why="an epoch needs a sample", remedy="Pass ids, or None for all."
+            )
+        bad = np.flatnonzero((array < 0) | (array >= n_samples))
+        if bad.size:
+            raise ArgumentError.make(
+                f"select with id {array[bad[0]]} (at position {bad[0]})",
+                why=f"ids go from 0 to {n_samples - 1}",
+                remedy="Pass ids as batches report them.",
+            )
+        return cls(array.astype(np.int64), _checked_weights(weights, array.size))
+
+
+def _checked_weights(weights: object, n: int) -> np.ndarray | None:
+    if weights is None:
+        return None
+    try:
+        array = np.asarray(weights, np.float64)
+    except (TypeError, ValueError):
+        array = np.full(0, np.nan)
+    if array.shape != (n,):
+        raise ArgumentError.make(
+            f"select with weights of shape {array.shape}",
+            why=f"there are {n} ids",
+            remedy="Pass one weight an id.",
+        )
+    bad = np.flatnonzero(~np.isfinite(array) | (array < 0))
+    if bad.size:
+        raise ArgumentError.make(
+            f"select with weight {array[bad[0]]} (at position {bad[0]})",
+            why="not a finite number >= 0",
+            remedy="Mend the weights.",
+        )
+    if array.sum() <= 0:
+        raise ArgumentError.make(
+            "select with weights that are all 0",
+            why="they are scaled to mean 1",
+            remedy="Pass a positive one.",
+        )
+    return (array / array.mean()).astype(np.float32)
