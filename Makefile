@@ -60,7 +60,7 @@ $(READY): pyproject.toml
 	  echo 'Install them (Debian, Ubuntu: apt install python3-venv), or make .venv yourself (uv venv --seed).' >&2; exit 1; }
 	@$(PY) -m pip --version >/dev/null 2>&1 || $(PY) -m ensurepip || { \
 	  echo 'There is no pip in $(VENV): remove that folder, and run make again.' >&2; exit 1; }
-	@$(PY) -c 'import torch; sys = torch.sys; v = tuple(map(int, torch.__version__.split(".")[:2])); sys.exit(v < (2, 11))' \
-	  2>/dev/null || $(PY) -m pip install "$(TORCH)"
+	@$(PY) -c 'import sys, torch; sys.exit([int(v) for v in torch.__version__.split(".")[:2]] < [2, 11])' 2>/dev/null \
+	  || $(PY) -m pip install "$(TORCH)"
 	$(PY) -m pip install "setuptools>=77" -e ".[$(EXTRAS)]"
 	@touch $@

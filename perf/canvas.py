@@ -9,11 +9,12 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float32]
+FloatArray = NDArray[np.floating[Any]]  # float32 throughout, which type checkers cannot follow
 Color = Sequence[float] | FloatArray
 Paint = Color | Callable[[FloatArray, FloatArray], FloatArray]
 """One color, or a function from coordinates (x, y) to colors of shape (height, width, 3)."""
@@ -132,7 +133,9 @@ def hsv(hue: float, saturation: float, value: float) -> FloatArray:
     )
 
 
-def blend(a: Color, b: Color, weight: FloatArray) -> FloatArray:
+def blend(a: Color, b: Color, weight: FloatArray | float) -> FloatArray:
     """Colors from `a` (weight 0) to `b` (weight 1): shape of weight plus one axis of 3."""
     start = np.asarray(a, np.float32)
-    return start + np.clip(weight, 0, 1)[..., None] * (np.asarray(b, np.float32) - start)
+    return start + np.clip(np.asarray(weight, np.float32), 0, 1)[..., None] * (
+        np.asarray(b, np.float32) - start
+    )

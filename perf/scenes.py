@@ -36,7 +36,7 @@ def towers(c: Canvas) -> None:
             wall = hsv(
                 rng.choice([0.05, 0.08, 0.58, 0.62, 0.1]), rng.uniform(0.05, 0.5), rng.uniform(0.35, 0.85)
             )
-            wall = blend(low, wall, np.float32(0.35 + 0.6 * near))
+            wall = blend(low, wall, 0.35 + 0.6 * near)
             c.fill(
                 rectangle(x + 0.02, top + 0.05, x + width + 0.05, 1.1), (0, 0, 0.03), opacity=0.45, blur=0.06
             )
@@ -73,7 +73,7 @@ def _facade(c: Canvas, wall: FloatArray, left: float, top: float, width: float, 
     return paint
 
 
-_LAMP, _GLASS = np.float32((1.0, 0.87, 0.55)), np.float32((0.6, 0.8, 1.0))
+_LAMP, _GLASS = np.array((1.0, 0.87, 0.55), np.float32), np.array((0.6, 0.8, 1.0), np.float32)
 
 
 def hills(c: Canvas) -> None:
@@ -91,8 +91,8 @@ def hills(c: Canvas) -> None:
         cover = np.clip((c.y - ridge[None, :]) * c.rgb.shape[0] + 0.5, 0, 1)
         depth = np.clip((c.y - ridge[None, :]) * 5, 0, 1)
         wood = c.texture(0.7, 2 if near > 0.6 else 3, 1 if near > 0.6 else 2) + 0.6 * c.texture(1.7)
-        color = blend(low * 0.8, hsv(green + 0.05 * (1 - near), 0.6, 0.4), np.float32(near**0.8))
-        lighted = color * (1 + (0.22 * near * wood - 0.1 * near)[..., None])
+        color = blend(low * 0.8, hsv(green + 0.05 * (1 - near), 0.6, 0.4), near**0.8)
+        lighted: FloatArray = color * (1 + (0.22 * near * wood - 0.1 * near)[..., None])
         lighted = blend(lighted, low, 1.2 * depth * (1 - near))  # mist lies in the valleys
         c.rgb += cover[..., None] * (lighted - c.rgb)
     for _ in range(int(rng.integers(6, 22))):
@@ -244,7 +244,7 @@ def mosaic(c: Canvas) -> None:
     surface = surface * (0.7 + 0.5 * wear)[..., None]
     grout = np.clip((0.03 - rim) / edge + 0.5, 0, 1)
     c.rgb[:] = surface + grout[..., None] * (
-        np.float32((0.62, 0.6, 0.56)) * (0.6 + 0.5 * wear)[..., None] - surface
+        np.array((0.62, 0.6, 0.56), np.float32) * (0.6 + 0.5 * wear)[..., None] - surface
     )
     x = rng.uniform(0, c.width)  # the shadow of something that stands beside
     shadow = polygon((x, -0.2), (x + 0.4, -0.2), (x + 0.1, 1.2), (x - 0.3, 1.2))
@@ -469,7 +469,7 @@ def _sky(c: Canvas, top: Color, low: Color, *, clouds: float, bottom: float = 0.
     billow = c.texture(1.7, 2, 1) + 0.25 * c.texture(1.0, 3, 2)
     cover = np.clip(0.45 * billow - 0.25 + 0.5 * clouds * (1 - 0.4 * height), 0, 1) * clouds
     lit = np.clip(0.94 - 0.1 * c.texture(1.7, 2, 1), 0, 1)
-    c.rgb += cover[..., None] * (lit[..., None] * np.float32((1.0, 0.985, 0.97)) - c.rgb)
+    c.rgb += cover[..., None] * (lit[..., None] * np.array((1.0, 0.985, 0.97), np.float32) - c.rgb)
 
 
 def _sun(c: Canvas, x: float, y: float, hue: float) -> None:

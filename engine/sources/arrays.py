@@ -1,6 +1,7 @@
 """Decoded images that are already in memory."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,9 +45,8 @@ class ArraySource(Source):
             self._images: Sequence[NDArray[np.uint8]] | NDArray[np.uint8] = stack
         else:
             self._images = [_image(image, i) for i, image in enumerate(_items(images, "images"))]
-        column = as_array(labels)
-        if column is None:
-            column = _items(labels, "labels")
+        array = as_array(labels)
+        column = _items(labels, "labels") if array is None else array
         if len(column) != len(self._images):
             raise ArgumentError.make(
                 "images and labels do not match",
@@ -70,7 +70,7 @@ class ArraySource(Source):
         return image if image.strides[1:] == (3, 1) else np.ascontiguousarray(image)
 
 
-def as_array(value: object) -> NDArray[np.generic] | None:
+def as_array(value: Any) -> NDArray[Any] | None:
     """`value` as an array, if it is one or is a torch tensor on the CPU; else None. Copies nothing.
 
     Raises:
@@ -87,7 +87,7 @@ def as_array(value: object) -> NDArray[np.generic] | None:
             why="sources hold arrays in CPU memory",
             remedy="Pass tensor.cpu().",
         )
-    return np.asarray(value.detach())  # type: ignore[attr-defined]
+    return np.asarray(value.detach())
 
 
 def _items(values: object, option: str) -> Sequence[object]:
@@ -103,10 +103,10 @@ def _image(value: object, i: int) -> NDArray[np.uint8]:
     if image is None:
         raise ArgumentError.make(f"image {i} is a {type(value).__name__}", why=_LAYOUT)
     _check(image, f"image {i}", n_leading=0)
-    return image  # type: ignore[return-value]  # `_check` admits uint8 alone
+    return image
 
 
-def _check(image: NDArray[np.generic], what: str, *, n_leading: int) -> None:
+def _check(image: NDArray[Any], what: str, *, n_leading: int) -> None:
     """Refuse what is not uint8 gray or RGB with channels last, after `n_leading` leading axes."""
     what = f"{what} of type {image.dtype} and shape {image.shape}"
     if image.dtype != np.uint8:

@@ -54,9 +54,9 @@ def read_file(path: bytes, sample: int, max_bytes: int = MAX_FILE_BYTES) -> NDAr
                 file=os.fsdecode(path),
             )
         data = np.empty(n_bytes, np.uint8)
-        done = os.readv(fd, [data]) if n_bytes else 0
+        done = os.readv(fd, [data.data]) if n_bytes else 0
         while 0 < done < n_bytes:  # a read of regular files is short only at a signal, or at the file's end
-            more = os.readv(fd, [data[done:]])
+            more = os.readv(fd, [data[done:].data])
             if not more:
                 break
             done += more

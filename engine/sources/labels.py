@@ -2,7 +2,7 @@
 
 import operator
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +31,7 @@ def check_num_classes(num_classes: int | None) -> int | None:
 
 
 def check_labels(
-    labels: Sequence[object] | NDArray[np.generic],
+    labels: Sequence[object] | NDArray[Any],
     num_classes: int | None,
     name: Callable[[int], str],
 ) -> NDArray[np.int64]:
@@ -70,7 +70,7 @@ def check_labels(
     return column.astype(np.int64)
 
 
-def _column(labels: Sequence[object]) -> NDArray[np.generic]:
+def _column(labels: Sequence[object]) -> NDArray[Any]:
     # Plain integers, the usual case, convert at once. Anything else keeps its type in an object array:
     # np.array([True, 2]) would turn the boolean into a 1 before it could be refused.
     if set(map(type, labels)) == {int}:
@@ -81,9 +81,7 @@ def _column(labels: Sequence[object]) -> NDArray[np.generic]:
     return np.fromiter(labels, object, len(labels))
 
 
-def _integers(
-    column: NDArray[np.generic], num_classes: int | None, name: Callable[[int], str]
-) -> NDArray[np.int64]:
+def _integers(column: NDArray[Any], num_classes: int | None, name: Callable[[int], str]) -> NDArray[np.int64]:
     """An object (or float, bool, text) column as int64; refuses the first value that is no integer."""
     result = np.empty(len(column), np.int64)
     for i, value in enumerate(column):
@@ -96,7 +94,7 @@ def _integers(
     return result
 
 
-def _wrapped(column: NDArray[np.generic], num_classes: int | None) -> NDArray[np.bool_]:
+def _wrapped(column: NDArray[Any], num_classes: int | None) -> NDArray[np.bool_]:
     """Where an unsigned column holds what was -1 before it became unsigned."""
     if column.dtype.kind != "u" or num_classes is not None:
         return np.zeros(len(column), np.bool_)

@@ -1,6 +1,7 @@
 """Split the pairs that a user lists into their two columns."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,16 +21,16 @@ def split_pairs(pairs: Sequence[object] | NDArray[np.generic]) -> tuple[list[obj
     Raises:
         ArgumentError: Names the first entry that is not a pair.
     """
-    rows = pairs.tolist() if isinstance(pairs, np.ndarray) else pairs
-    for i, row in enumerate(rows):
+    entries: Sequence[Any] = pairs.tolist() if isinstance(pairs, np.ndarray) else pairs
+    for i, row in enumerate(entries):
         if not isinstance(row, (tuple, list)) or len(row) != 2:
             raise ArgumentError.make(
                 f"entry {i} of the list is {_shown(row)}",
                 why="each entry must be a pair of an item and its label",
                 remedy="For separate columns pass list(zip(items, labels)).",
             )
-    items = [row[0] for row in rows]
-    labels = [row[1] for row in rows]
+    items = [row[0] for row in entries]
+    labels = [row[1] for row in entries]
     if isinstance(pairs, np.ndarray) and pairs.dtype.kind in "US":
         labels = [int(label) if label.isdigit() and label.isascii() else label for label in labels]
     return items, labels
