@@ -13,6 +13,7 @@ BENCH_JSON ?= build/bench-loader.json
 VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
+CODE := $(wildcard engine kernels pipelines perf tests examples docs)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-full lint types bench-loader clean
@@ -30,8 +31,8 @@ test-full: $(READY)
 	$(PY) -m pytest
 
 lint: $(READY)
-	$(PY) -m ruff check .
-	$(PY) -m ruff format --check .
+	$(PY) -m ruff check $(CODE)
+	$(PY) -m ruff format --check $(CODE)
 
 # On the built wheel, because mypy cannot see through an editable install. A `build/lib` that is left from
 # an earlier build would put deleted modules into the wheel. MYPYPATH comes before the site-packages.
