@@ -58,8 +58,8 @@ class DataLoader:
         prefetch: Finished batches that may wait for the consumer.
         num_classes: Check labels against this number of classes.
 
-    Memory: at most `prefetch` + 2 output batches, 3 decoded batches of crops, and the encoded bytes of
-    6 batches, whatever the speed of the consumer.
+    Memory: at most `prefetch` + 2 output batches, 3 batches of decoded crops and the encoded bytes of 4
+    batches, whatever the speed of the consumer (and the batches that the consumer keeps).
 
     Raises:
         ArgumentError: An option is out of range.

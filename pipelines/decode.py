@@ -213,6 +213,9 @@ class CropDecoder:
         return done
 
     def _build(self) -> Any:
+        # Crops of ever different sizes fragment malloc's arenas: +130 MB within three epochs. DALI's own
+        # pool for blocks from this size on keeps memory flat at the same speed (read once, at import).
+        os.environ.setdefault("DALI_MALLOC_POOL_THRESHOLD", "16384")
         from nvidia.dali import fn, types
         from nvidia.dali.pipeline import Pipeline
 

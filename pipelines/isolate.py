@@ -5,6 +5,7 @@ status per image instead: slower (one call at a time, no reading ahead), and bit
 for every image of route "dali", with its default options and windows in display orientation.
 """
 
+import os
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -71,8 +72,10 @@ class IsolatedDecoder:
         with self._lock:
             if self._decoder is None:
                 cpu = nvimgcodec.Backend(nvimgcodec.BackendKind.CPU_ONLY)
+                # It prints a warning when asked for as many threads as there are processors.
+                threads = max(1, min(self._threads, (os.cpu_count() or 1) - 1))
                 self._decoder = nvimgcodec.Decoder(
-                    device_id=_CPU_DEVICE, max_num_cpu_threads=self._threads, backends=[cpu]
+                    device_id=_CPU_DEVICE, max_num_cpu_threads=threads, backends=[cpu]
                 )
             rgb = nvimgcodec.DecodeParams(sample_format=nvimgcodec.SampleFormat.I_RGB)
             images = self._decoder.decode(streams, params=rgb)

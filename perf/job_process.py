@@ -1,0 +1,65 @@
+"""One job in a process of its own: `python -m fieldloom.perf.job_process`, driven line by line.
+
+A process for each job keeps memory figures apart; driving them by commands interleaves their rounds,
+so that a slow minute of the machine meets all of them.
+"""
+
+import json
+import sys
+import time
+from typing import Any
+
+from fieldloom.perf.jobs import JOBS
+from fieldloom.perf.usage import cpu_seconds, tree_peak_megabytes
+
+
+def main() -> None:
+    """Read a job, then answer "first" and "epoch" commands until the input ends."""
+    setting = json.loads(sys.stdin.readline())
+    make, _ = JOBS[setting["job"]]
+    files = [(path, label) for path, label in setting["files"]]
+
+    def open_job() -> Any:
+        return make(files, setting["batch"], setting["size"], setting["threads"])
+
+    for line in sys.stdin:
+        match line.strip():
+            case "first":
+                _answer({"first_batch_s": _first_batch(setting["job"], files, setting)})
+            case "epoch":
+                with open_job() as epoch:
+                    epoch()  # warms pipelines and pools of this loader
+                    cpu, wall = cpu_seconds(), time.perf_counter()
+                    n = epoch()
+                    wall = time.perf_counter() - wall
+                # Worker processes count once they have ended, which is when the job closes.
+                cpu = cpu_seconds() - cpu
+                _answer({"n": n, "cpu_s": cpu, "wall_s": wall, "peak_mb": tree_peak_megabytes()})
+
+
+def _first_batch(job: str, files: list[tuple[str, int]], setting: dict[str, Any]) -> float | None:
+    """Seconds from the constructor's start to the first batch, imports done and caches warm."""
+    if job not in ("J1", "J3c"):
+        return None
+    import fieldloom as fl
+
+    def once() -> float:
+        start = time.perf_counter()
+        augment = list(fl.preset("rfa" if job == "J3c" else "imagenet"))
+        with fl.DataLoader(
+            files, batch_size=setting["batch"], size=setting["size"], shuffle=True, threads=setting["threads"],
+            augment=augment,
+        ) as loader:  # fmt: skip
+            next(iter(loader))
+            return time.perf_counter() - start
+
+    once()
+    return once()
+
+
+def _answer(value: dict[str, Any]) -> None:
+    print(json.dumps(value), flush=True)
+
+
+if __name__ == "__main__":
+    main()
