@@ -15,7 +15,7 @@ from .fused import AS_BFLOAT16, AS_FLOAT16, AS_FLOAT32, AS_UINT8, fused
 from .intrinsics import KERNEL
 from .lattice import lattice
 from .records import N_PLANES
-from .shrink import copy_shape, needs_copy, prepare
+from .shrink import needs_copy, prepare, reduced_shape
 
 #: Output types by name, and the element type of the array that receives them.
 OUTPUTS: dict[str, tuple[int, Any]] = {
@@ -41,7 +41,7 @@ def source_digest() -> str:
 
 def _make_entry(digest: str) -> Callable[..., None]:
     @njit(**KERNEL)
-    def augment(samples, transforms, basis, seed_low, seed_high, pitch, border, fill, center, scales, bias, output, planar, height, width, first, last, out):  # type: ignore[no-untyped-def]  # fmt: skip
+    def augment(samples, transforms, basis, seed_low, seed_high, pitch, border, fill, center, scales, bias, output, planar, height, width, first, last, out):  # type: ignore[no-untyped-def]  # noqa: E501  # fmt: skip
         if len(digest) == 0:  # names the digest, so that it enters the cache key
             return
         nodes_y, nodes_x = (height + pitch - 1) // pitch + 1, (width + pitch - 1) // pitch + 1
@@ -57,8 +57,8 @@ def _make_entry(digest: str) -> Callable[..., None]:
             copy = no_copy
             if needs_copy(sample):
                 copy = prepare(sample)
-                rows, columns = copy_shape(sample)
-                source, stride = u64(copy.ctypes.data), 3 * columns
+                rows, columns = reduced_shape(sample)
+                source, stride = u64(copy.ctypes.data), copy.shape[1]
             fused(
                 source, stride, rows, columns, nodes, mode, pitch, border, fill, scales, bias, output, planar,
                 height, width, out[k],
@@ -114,7 +114,7 @@ def run(
         executor: Pool for the samples; None runs them in the calling thread.
     """
     output = OUTPUTS[dtype][0]
-    flat = out.reshape(len(samples), -1)
+    flat = out.reshape(len(samples), 3 * height * width)
     low, high = np.uint32(seed & 0xFFFFFFFF), np.uint32(seed >> 32)
 
     def task(first: int) -> None:

@@ -124,20 +124,18 @@ def crop_windows(plan: PassPlan, keys: Keys, sizes: np.ndarray) -> Windows:
 
 def _cut(plan: PassPlan, crop: Crop, keys: Keys, sizes: np.ndarray) -> np.ndarray:
     """Views of "random" and "center" crops: whole pixels of the (resized, padded) image."""
+    # torchvision's arithmetic: the longer side is cut to whole pixels, halves round to even.
     out_size = np.array([plan.height, plan.width])
-    scale = np.ones(len(keys)) if crop.resize is None else sizes.min(1) / crop.resize  # source per output pixel
-    resized = sizes / scale[:, None]
-    if crop.resize is not None:
-        resized = np.floor(resized + 0.5)  # as a resize to whole pixels would
-    per_pixel = sizes / resized
+    resized = sizes if crop.resize is None else sizes * crop.resize // sizes.min(1, keepdims=True)
+    per_pixel = sizes / np.maximum(resized, 1)
     room = resized + 2 * crop.padding - out_size
     if crop.kind == "center":
-        start = np.floor(room / 2 + 0.5)
+        start = np.where(room < 0, -(-room // 2), np.rint(room / 2))
     else:
         words = keys.words(crop.slot)[:, 2:].astype(np.uint64)
         steps = np.maximum(room + 1, 1).astype(np.uint64)
-        start = ((words * steps) >> np.uint64(32)).astype(np.float64)
-        start = np.where(room < 0, np.floor(room / 2), start)  # too small an image is centered
+        start = ((words * steps) >> np.uint64(32)).astype(np.int64)
+        start = np.where(room < 0, -(-room // 2), start)  # too small an image is centered
     start = start - crop.padding
     views = np.empty((len(keys), 4))
     views[:, :2], views[:, 2:] = start * per_pixel, out_size * per_pixel
@@ -261,9 +259,9 @@ def _draw_law(
     strength = np.ones(len(u), np.float32)
     if isinstance(transform.law, PowerLaw):
         gamma, alpha = (np.asarray(r, np.float32) for r in (transform.law.gamma, transform.law.alpha))
-        samples["gamma"][:, index : index + amplitude.shape[1]] = (gamma[0] + (gamma[1] - gamma[0]) * u[:, 1])[
-            :, None
-        ]
+        samples["gamma"][:, index : index + amplitude.shape[1]] = (
+            gamma[0] + (gamma[1] - gamma[0]) * u[:, 1]
+        )[:, None]
         strength = alpha[0] + (alpha[1] - alpha[0]) * u[:, 2]
     if isinstance(transform, FieldWarp):
         scale = np.asarray(transform.amplitudes, np.float32)

@@ -35,7 +35,7 @@ def log(x):  # type: ignore[no-untyped-def]
 
 @njit(**INLINE)
 def exp2(x):  # type: ignore[no-untyped-def]
-    """2^x for -126 <= x < 128; smaller x give 2^-126."""
+    """2^x for -126 <= x < 127.5; smaller x give 2^-126, larger ones infinity."""
     x = max(x, f32(-126))
     n = floor(x + f32(0.5))
     t = x - n  # in [-1/2, 1/2], exact

@@ -81,6 +81,7 @@ def _locate(px, py, height, width, stride, border, offset, fx, fy, cover):  # ty
     `cover` gets the share of the image in the bilinear footprint; the rest is fill.
     """
     x_max, y_max = f32(i32(width - 1)), f32(i32(height - 1))
+    last_column, last_row = i32(max(width - 2, 0)), i32(max(height - 2, 0))
     if border == REFLECT:
         for x in range(px.shape[0]):
             u, v = abs(px[x]), abs(py[x])
@@ -94,7 +95,8 @@ def _locate(px, py, height, width, stride, border, offset, fx, fy, cover):  # ty
             cover[x] = inside_x * inside_y
     for x in range(px.shape[0]):
         u, v = clip(px[x], f32(0), x_max), clip(py[x], f32(0), y_max)
-        column, row = min(i32(u), i32(width - 2)), min(i32(v), i32(height - 2))
+        # An image of one row or column lies repeated in memory: the second is read with weight 0.
+        column, row = min(i32(u), last_column), min(i32(v), last_row)
         fx[x], fy[x] = u - f32(column), v - f32(row)
         offset[x] = u32(row) * u32(stride) + u32(column) * u32(3)
 
@@ -148,8 +150,8 @@ def _add_hsv(hue, saturation, value, r, g, b):  # type: ignore[no-untyped-def]
     scale, zero, one, six = f32(0.00392156863), f32(0), f32(1), f32(6)
     for x in range(hue.shape[0]):
         red, green, blue = r[x] * scale, g[x] * scale, b[x] * scale
-        high = max(max(red, green), blue)
-        chroma = high - min(min(red, green), blue)
+        high = max(max(red, green), blue)  # noqa: PLW3301  # the CUDA twin's own order
+        chroma = high - min(min(red, green), blue)  # noqa: PLW3301
         gray = chroma == zero
         inverse = one / (one if gray else chroma)
         h_red = (green - blue) * inverse
@@ -237,11 +239,11 @@ def _store_by_type(values, n, scale, bias, output, start, step, out):  # type: i
 
 
 @njit(**KERNEL)
-def fused(source, stride, height, width, nodes, mode, pitch, border, fill, scales, bias, output, planar, out_height, out_width, out):  # type: ignore[no-untyped-def]  # fmt: skip
+def fused(source, stride, height, width, nodes, mode, pitch, border, fill, scales, bias, output, planar, out_height, out_width, out):  # type: ignore[no-untyped-def]  # noqa: E501  # fmt: skip
     """One sample from its source and its lattice.
 
     Args:
-        source: Address of the source's first byte (uint8 RGB); at least 2 x 2 pixels.
+        source: Address of the source's first byte (uint8 RGB); memory holds at least 2 x 2 pixels.
         stride: Bytes from row to row; `height` and `width` in pixels.
         height: See `stride`.
         width: See `stride`.

@@ -118,13 +118,14 @@ def _draw_fields(sample, transform, index, seed_low, seed_high, basis, z, column
         if transform.law == POWER:
             _spectrum(z, transform, basis, sample.gamma[index])
         _synthesize(z, transform, basis, column, field)
-        scale = amplitude
+        inverse = f32(1)
         if transform.law == POWER:
             largest = _largest(field)
-            scale = amplitude / largest if largest > f32(0) else f32(0)
+            inverse = f32(1) / largest if largest > f32(0) else f32(0)
+        # Two products, so that the bound is exact: fl(x fl(1/x)) never passes 1, fl(x fl(a/x)) may pass a.
         for y in range(field.shape[0]):
             for x in range(field.shape[1]):
-                field[y, x] = field[y, x] * scale
+                field[y, x] = field[y, x] * inverse * amplitude
 
 
 @njit(**INLINE)
@@ -231,11 +232,12 @@ def lattice(sample, transforms, basis, seed_low, seed_high, pitch, height, width
         The color mode of this sample: bits LINEAR and ADDITIVE_HSV.
     """
     nodes_y, nodes_x = nodes.shape[1], nodes.shape[2]
-    longest = 4
+    longest, widest = 4, 1
     for t in range(len(transforms)):
         longest = max(longest, transforms[t].ky * transforms[t].kx)
+        widest = max(widest, transforms[t].kx)
     z = np.empty((longest + 3) // 4 * 4, np.float32)
-    column = np.empty(64, np.float32)
+    column = np.empty(widest, np.float32)
     fields = np.empty((4, nodes_y, nodes_x), np.float32)
     px, py = nodes[SX], nodes[SY]
     # Centered unit coordinates: half the shorter side is 1, so that rotations stay rotations.

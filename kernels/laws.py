@@ -76,7 +76,9 @@ class Gaussian:
             )
         if self.sigma is not None and not (np.isfinite(self.sigma) and 0 <= self.sigma <= 4):
             raise ArgumentError.make(
-                f"Gaussian sigma={self.sigma!r}", why="not between 0 and 4", remedy="Leave it out: length / 5."
+                f"Gaussian sigma={self.sigma!r}",
+                why="not between 0 and 4",
+                remedy="Leave it out: length / 5.",
             )
 
 
@@ -118,30 +120,33 @@ def basis(law: Law, nodes_y: int, nodes_x: int, pitch: int, height: int, width: 
     y, x = np.arange(nodes_y) * float(pitch), np.arange(nodes_x) * float(pitch)
     if isinstance(law, Gaussian):
         side = min(height, width)
-        by, bx = gaussian_root(y / side, law.length), gaussian_root(x / side, law.length)
+        by = gaussian_root(y / side, law.length, height / side)
+        bx = gaussian_root(x / side, law.length, width / side)
         return Basis(by.astype(np.float32), bx.astype(np.float32), None, None)
     # One period on both axes, so that the law is isotropic on images that are not square.
     period, modes = max(height, width), law.n_modes()
     k = (np.arange(2 * modes + 1) + 1) // 2
     square = k[:, None] ** 2 + k[None, :] ** 2
     log_k = 0.5 * np.log2(np.where(square == 0, 1, square))
-    log_k[square == 0] = 1000  # no constant term: 2^(-gamma/2 * 1000) is as good as zero
     bonus = np.where((k[:, None] > 0) & (k[None, :] > 0), 0.5, 0.0)
+    bonus[square == 0] = -1000  # no constant term, whatever gamma: exp2 gives 2^-126
     waves = [plane_waves(t / period, modes).astype(np.float32) for t in (y, x)]
     return Basis(waves[0], waves[1], log_k.astype(np.float32), bonus.astype(np.float32))
 
 
-def gaussian_root(positions: np.ndarray, length: float) -> np.ndarray:
+def gaussian_root(positions: np.ndarray, length: float, extent: float) -> np.ndarray:
     """L with L L^T = exp(-(t_i - t_j)^2 / (2 length^2)) within 1.6e-4, float64 (n, k).
 
     L[i, a] = exp(-((t_i - u_a) / length)^2) at fixed points u_a, rows scaled to unit norm. Closed form
     on purpose: the covariance matrix is singular to rounding, so Cholesky fails on it and
     eigenvectors differ between libraries; and u_a do not depend on the lattice, so that the same
-    noise gives the same function at every pitch and output size.
+    noise gives the same function at every pitch and output size. For that their number follows from
+    the image's `extent` (in the unit of `positions`), not from the last node, which a coarse pitch puts
+    beyond the edge.
     """
     step = NOISE_SPACING * length
     low = np.floor(-NOISE_MARGIN * length / step)
-    high = np.ceil((positions[-1] + NOISE_MARGIN * length) / step)
+    high = np.ceil((extent + NOISE_MARGIN * length) / step)
     points = np.arange(low, high + 1) * step
     root = np.exp(-(((positions[:, None] - points) / length) ** 2))
     return root / np.sqrt((root**2).sum(1, keepdims=True))

@@ -29,8 +29,9 @@ LINEAR, ADDITIVE_HSV = 1, 2
 REFLECT, EDGE, FILL = range(3)
 BORDERS = {"reflect": REFLECT, "edge": EDGE, "constant": FILL}
 
-#: Random draws of field f of an operation start at (f + 1) * FIELD_DRAWS, behind its scalar draws.
-FIELD_DRAWS = 1024
+#: Random draws of field f of an operation start at (f + 1) * FIELD_DRAWS, behind its scalar draws. Far more
+#: than any field takes: the finest Gaussian law on a strip of 4 x 1 sides needs 1150 blocks of four.
+FIELD_DRAWS = 1 << 16
 
 TRANSFORM = np.dtype(
     [

@@ -95,10 +95,17 @@ def needs_copy(sample):  # type: ignore[no-untyped-def]
 
 
 @njit(**INLINE)
-def copy_shape(sample):  # type: ignore[no-untyped-def]
-    """Height and width of the copy that `prepare` makes."""
+def reduced_shape(sample):  # type: ignore[no-untyped-def]
+    """Height and width of the source after box reduction, as stage 2 sees it."""
     height = (sample.height + sample.reduce[0] - 1) // sample.reduce[0]
     width = (sample.width + sample.reduce[1] - 1) // sample.reduce[1]
+    return height, width
+
+
+@njit(**INLINE)
+def copy_shape(sample):  # type: ignore[no-untyped-def]
+    """Height and width of the copy that `prepare` makes: repeated to 2 x 2 pixels for stage 2's loads."""
+    height, width = reduced_shape(sample)
     return max(height, 2), max(width, 2)
 
 
@@ -108,11 +115,11 @@ def _box(source, sample, out):  # type: ignore[no-untyped-def]
     ry, rx = sample.reduce[0], sample.reduce[1]
     height, width, stride = sample.height, sample.width, sample.stride
     for i in range(out.shape[0]):
-        y0 = min(i * ry, height - 1)
-        y1 = max(min(y0 + ry, height), y0 + 1)
+        y0 = min(i, (height - 1) // ry) * ry  # a single box is repeated to fill two rows
+        y1 = min(y0 + ry, height)
         for j in range(out.shape[1] // 3):
-            x0 = min(j * rx, width - 1)
-            x1 = max(min(x0 + rx, width), x0 + 1)
+            x0 = min(j, (width - 1) // rx) * rx
+            x1 = min(x0 + rx, width)
             count = u32((y1 - y0) * (x1 - x0))
             for c in range(3):
                 total = count // u32(2)
@@ -215,4 +222,13 @@ def prepared(samples, index):  # type: ignore[no-untyped-def]
     return prepare(samples[index])
 
 
-__all__ = ["LEAST_SHRINK", "SAMPLE", "axis_filter", "copy_shape", "needs_copy", "prepare", "set_filters"]
+__all__ = [
+    "LEAST_SHRINK",
+    "SAMPLE",
+    "axis_filter",
+    "copy_shape",
+    "needs_copy",
+    "prepare",
+    "reduced_shape",
+    "set_filters",
+]
