@@ -2,9 +2,8 @@
 
     import fieldloom as fl
 
-    with fl.DataLoader("photos/train", batch_size=64, size=224, shuffle=True, augment=[
-        fl.RandomResizedCrop(), fl.HorizontalFlip(), fl.RandomField("translate"), fl.ColorField(), fl.Normalize(),
-    ]) as loader:
+    augment = [fl.RandomResizedCrop(), fl.HorizontalFlip(), fl.RandomField("translate"), fl.ColorField()]
+    with fl.DataLoader("photos/train", shuffle=True, augment=[*augment, fl.Normalize()]) as loader:
         for batch in loader:
             images, targets = batch
 
@@ -56,7 +55,40 @@ _HOMES = {
     "preset": "presets",
 }
 
-__all__ = [*_HOMES, "__version__"]
+__all__ = [
+    "ArgumentError",
+    "Batch",
+    "CenterCrop",
+    "ColorField",
+    "ColorJitter",
+    "DataLoader",
+    "DecodeError",
+    "DeviceError",
+    "FieldloomError",
+    "Gaussian",
+    "HSVField",
+    "HorizontalFlip",
+    "LabelError",
+    "LimitError",
+    "MissingError",
+    "Normalize",
+    "PowerLaw",
+    "RandomAffine",
+    "RandomCrop",
+    "RandomField",
+    "RandomResizedCrop",
+    "Resize",
+    "SampleError",
+    "Selection",
+    "SourceError",
+    "StateError",
+    "TooManyBadSamples",
+    "UnsafeError",
+    "VerticalFlip",
+    "__version__",
+    "augment",
+    "preset",
+]
 
 if TYPE_CHECKING:
     from .augmentations import (

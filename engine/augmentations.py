@@ -6,52 +6,51 @@ with a single resampling, in this order whatever it costs elsewhere: crop, then 
 the order of the list, then field warps, then color in the order of the list, then `Normalize`.
 """
 
-import math
-from collections.abc import Sequence
+import numbers
 from dataclasses import dataclass, field
+from typing import Any
 
 from fieldloom.errors import ArgumentError
 from fieldloom.kernels.laws import Gaussian, Law, PowerLaw
 from fieldloom.kernels.records import GEOMETRIC
 
 
-def _number(owner: object, option: str, value: object, low: float, high: float) -> float:
+def _is_number(value: object) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def _number(owner: object, option: str, value: Any, low: float, high: float) -> float:
     """`value` as a float in [low, high], or an error that names the option, the value and the range."""
-    good = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not good or not low <= float(value) <= high:  # type: ignore[arg-type]
+    if not _is_number(value) or not low <= value <= high:
         raise ArgumentError.make(
             f"{type(owner).__name__} {option}={value!r}",
             why=f"not a number from {low:g} to {high:g}",
             remedy=f"Pass {option} in that range.",
         )
-    return float(value)  # type: ignore[arg-type]
+    return float(value)
 
 
-def _pair(owner: object, option: str, value: object, low: float, high: float) -> tuple[float, float]:
+def _pair(owner: object, option: str, value: Any, low: float, high: float) -> tuple[float, float]:
     """A range (a, b) with low <= a <= b <= high."""
-    if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != 2:
-        value = (math.nan, math.nan) if not isinstance(value, Sequence) else value
-    try:
-        a, b = (float(v) for v in value)  # type: ignore[attr-defined]
-    except (TypeError, ValueError):
-        a, b = math.nan, math.nan
-    if not low <= a <= b <= high:
+    good = isinstance(value, (list, tuple)) and len(value) == 2 and all(map(_is_number, value))
+    if not good or not low <= value[0] <= value[1] <= high:
         raise ArgumentError.make(
             f"{type(owner).__name__} {option}={value!r}",
             why=f"not a range (a, b) with {low:g} <= a <= b <= {high:g}",
             remedy=f"Pass {option}=(a, b).",
         )
-    return a, b
+    return float(value[0]), float(value[1])
 
 
-def _whole_number(owner: object, option: str, value: object, low: int, high: int) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+def _whole_number(owner: object, option: str, value: Any, low: int, high: int) -> int:
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not whole or not low <= int(value) <= high:
         raise ArgumentError.make(
             f"{type(owner).__name__} {option}={value!r}",
             why=f"not a whole number from {low} to {high}",
             remedy=f"Pass {option} in that range.",
         )
-    return value
+    return int(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +89,7 @@ class RandomCrop:
     padding: int = 0
 
     def __post_init__(self) -> None:
-        _whole_number(self, "padding", self.padding, 0, 4096)
+        object.__setattr__(self, "padding", _whole_number(self, "padding", self.padding, 0, 4096))
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +113,7 @@ class Resize:
 
     def __post_init__(self) -> None:
         if self.side is not None:
-            _whole_number(self, "side", self.side, 1, 65536)
+            object.__setattr__(self, "side", _whole_number(self, "side", self.side, 1, 65536))
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,12 +157,16 @@ class RandomAffine:
     def __post_init__(self) -> None:
         for option, limit in (("degrees", 180.0), ("shear", 80.0)):
             value = getattr(self, option)
-            if isinstance(value, (int, float)) and not isinstance(value, bool):
+            if _is_number(value):
                 size = _number(self, option, value, 0, limit)
                 value = (-size, size)
             object.__setattr__(self, option, _pair(self, option, value, -limit, limit))
-        if not isinstance(self.translate, Sequence) or len(self.translate) != 2:
-            _pair(self, "translate", self.translate, 0, 1)
+        if not isinstance(self.translate, (list, tuple)) or len(self.translate) != 2:
+            raise ArgumentError.make(
+                f"RandomAffine translate={self.translate!r}",
+                why="not two numbers from 0 to 1",
+                remedy="Pass translate=(x, y), fractions of width and height.",
+            )
         shift = tuple(_number(self, "translate", v, 0, 1) for v in self.translate)
         object.__setattr__(self, "translate", shift)
         object.__setattr__(self, "scale", _pair(self, "scale", self.scale, 1e-2, 1e2))
@@ -206,7 +209,7 @@ class RandomField:
     no_fold: bool
 
     def __init__(self, *kinds: str, law: Law | None = None, p: float = 0.8, no_fold: bool = False) -> None:
-        wrong = [k for k in kinds if k not in GEOMETRIC]
+        wrong = [k for k in kinds if not isinstance(k, str) or k not in GEOMETRIC]
         if not kinds or wrong or len(set(kinds)) != len(kinds):
             raise ArgumentError.make(
                 f"RandomField kinds {kinds!r}",
@@ -270,13 +273,14 @@ class HSVField:
     H wraps around, S and V are clipped to [0, 1]; a hue field of alpha 1/3 turns hues by a third.
 
     Args:
-        law: The paper's power law by default.
+        law: The paper's power law by default. Of a `Gaussian`, sigma is the deviation of each field
+            (hue in turns), and length / 5 without one.
         p: Probability that an image is recolored.
 
     Must precede `ColorField` and `ColorJitter` in a list. Source: arXiv 2311.03629, "color".
     """
 
-    law: PowerLaw = field(default_factory=PowerLaw)
+    law: Law = field(default_factory=PowerLaw)
     p: float = 0.8
 
     def __post_init__(self) -> None:
@@ -326,15 +330,14 @@ class Normalize:
     def __post_init__(self) -> None:
         for option, low in (("mean", -1e3), ("std", 1e-6)):
             value = getattr(self, option)
-            if isinstance(value, (int, float)):
-                value = (value, value, value)
-            if isinstance(value, str) or not hasattr(value, "__len__") or len(value) != 3:
+            value = (value, value, value) if _is_number(value) else value
+            if not isinstance(value, (list, tuple)) or len(value) != 3:
                 raise ArgumentError.make(
                     f"Normalize {option}={value!r}",
                     why="not three numbers",
                     remedy="Pass one a channel, RGB.",
                 )
-            checked = tuple(_number(self, option, float(v), low, 1e3) for v in value)
+            checked = tuple(_number(self, option, v, low, 1e3) for v in value)
             object.__setattr__(self, option, checked)
 
 

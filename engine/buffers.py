@@ -12,6 +12,20 @@ from typing import Any
 import numpy as np
 
 
+def _count(array: np.ndarray) -> int:
+    return sys.getrefcount(array)
+
+
+def _count_of_unused() -> int:
+    array = np.empty(0, np.uint8)
+    return _count(array)
+
+
+#: What `_count` says of an array that one local name refers to. Measured, because interpreters differ in
+#: which references of their own they count (3.14 leaves borrowed ones out).
+_UNUSED = _count_of_unused()
+
+
 class BufferPool:
     """Flat byte arrays by size.
 
@@ -40,7 +54,7 @@ class BufferPool:
         found, kept, free = None, [], 0
         while self._arrays:
             array = self._arrays.pop()
-            unused = sys.getrefcount(array) == 2  # the name here and getrefcount's argument
+            unused = _count(array) == _UNUSED
             if unused and found is None and n_bytes <= array.size <= 2 * max(n_bytes, 1):
                 found = array
             elif unused and (free >= self._keep or array.size < n_bytes):

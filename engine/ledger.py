@@ -49,10 +49,10 @@ class Ledger:
 
 
 class BadSamples:
-    """Counts bad samples against their budget, over the life of a loader, and logs them.
+    """Counts an epoch's bad samples against their budget, and logs them.
 
     Args:
-        limit: Largest number allowed.
+        limit: Largest number allowed in the epoch.
         log: File that gets one JSON line for each, or None.
     """
 

@@ -1,7 +1,9 @@
 """`DataLoader`: the public loop over augmented batches."""
 
 import atexit
+import contextlib
 import difflib
+import numbers
 import os
 import threading
 import weakref
@@ -17,15 +19,17 @@ from .epoch import EpochPlan, n_batches, plan_epoch
 from .handoff import Closed, Handoff
 from .ledger import Ledger
 from .policy import BadSamplePolicy
-from .production import Outcome, Production
+from .production import Outcome, Outcomes, Production
 from .recipe import Format, compile_recipe
 from .selection import Selection
 from .sources import open_source
 from .tensors import dtype_name, to_tensor
 from .timings import Timings
 
-#: Seconds after which `close` no longer waits for the producing thread.
-CLOSE_TIMEOUT_S = 5.0
+#: Seconds after which the interpreter's exit no longer waits for a producing thread.
+EXIT_TIMEOUT_S = 3.0
+#: Epochs are one 32-bit word of the random numbers' counter.
+MAX_EPOCH = 2**32 - 1
 
 
 class DataLoader:
@@ -113,24 +117,30 @@ class DataLoader:
         self._production = Production(
             self.source, FusedPass(self.plan), layout=layout, seed=self.seed, batch_size=self.batch_size,
             threads=self.threads, prefetch=self._prefetch, policy=policy,
-            max_pixels=_whole("max_pixels", max_pixels, 1, 2**40), log=bad_sample_log,
+            max_pixels=_whole("max_pixels", max_pixels, 1, 2**40), log=_log_file(bad_sample_log),
         )  # fmt: skip
         self._selection: Selection | None = None
         self._epoch = 0
-        self._active: weakref.ref[LoaderIterator] | None = None
+        self._under_way: tuple[Handoff[Any], threading.Thread] | None = None
         self._closed = False
         self._pid = os.getpid()
 
     def __iter__(self) -> Iterator[Batch]:
         """Start the next epoch; an iterator that is still open ends."""
         self._check("iterate")
-        self._stop_active()
+        if self._epoch > MAX_EPOCH:
+            raise StateError.make(
+                f"cannot iterate epoch {self._epoch}",
+                why=f"the last one is {MAX_EPOCH}",
+                remedy="Call set_epoch, or take another seed.",
+            )
+        self._stop()
         plan = plan_epoch(
             len(self.source), self._selection, shuffle=self.shuffle, seed=self.seed, epoch=self._epoch
         )
         self._epoch += 1
         iterator = LoaderIterator(self._production, plan, drop_last=self.drop_last, prefetch=self._prefetch)
-        self._active = weakref.ref(iterator)
+        self._under_way = iterator.queue, iterator.thread
         return iterator
 
     def __len__(self) -> int:
@@ -145,7 +155,7 @@ class DataLoader:
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the next epoch; it advances by itself with each iterator."""
-        self._epoch = _whole("epoch", epoch, 0, 2**32 - 1)
+        self._epoch = _whole("epoch", epoch, 0, MAX_EPOCH)
 
     def select(self, ids: Any, weights: Any = None) -> None:
         """Hold only these samples from the next epoch on; the others are not even opened.
@@ -184,7 +194,7 @@ class DataLoader:
         """
         self._check("replay")
         _whole("sample", sample, 0, len(self.source) - 1)
-        plan = plan_epoch(0, None, shuffle=False, seed=self.seed, epoch=_whole("epoch", epoch, 0, 2**32 - 1))
+        plan = plan_epoch(0, None, shuffle=False, seed=self.seed, epoch=_whole("epoch", epoch, 0, MAX_EPOCH))
         out = self._production.replay(plan, sample, _whole("occurrence", occurrence, 0, 255))
         return to_tensor(out, self.plan.dtype, self._layout)[0]
 
@@ -203,13 +213,16 @@ class DataLoader:
         if self._closed or os.getpid() != self._pid:
             return
         self._closed = True
-        self._stop_active()
+        self._stop()
         self._production.close()
 
-    def _stop_active(self) -> None:
-        active = None if self._active is None else self._active()
-        if active is not None:
-            active.close()
+    def _stop(self) -> None:
+        """End the epoch under way. Waits for its thread: two in one production would share its decoder."""
+        if self._under_way is not None:
+            queue, thread = self._under_way
+            queue.close()
+            thread.join()
+            self._under_way = None
 
     def _check(self, what: str) -> None:
         if os.getpid() != self._pid:
@@ -256,17 +269,18 @@ class LoaderIterator(Iterator[Batch]):
 
     def __init__(self, production: Production, plan: EpochPlan, *, drop_last: bool, prefetch: int) -> None:
         self._production = production
-        self._queue: Handoff[Any] = Handoff(prefetch)
         self._pid = os.getpid()
-        self._done = False
-        self._thread = threading.Thread(
+        self._exhausted = False
+        self.queue: Handoff[Any] = Handoff(prefetch)
+        # The thread must not hold this object: dropping it is what ends an epoch that was left early.
+        self.thread = threading.Thread(
             target=_produce,
-            args=(production, plan, drop_last, self._queue),
+            args=(production, production.epoch(plan, drop_last=drop_last), self.queue),
             name="fieldloom-produce",
             daemon=True,
         )
         _open_iterators.add(self)
-        self._thread.start()
+        self.thread.start()
 
     def __next__(self) -> Batch:
         if os.getpid() != self._pid:
@@ -275,10 +289,10 @@ class LoaderIterator(Iterator[Batch]):
                 why="its thread does not exist in a forked child",
                 remedy="Create the loader in the process that uses it.",
             )
-        if self._done:
+        if self._exhausted:
             raise StopIteration
         try:
-            outcome: Outcome | object = self._queue.get()
+            outcome: Outcome | object = self.queue.get()
         except Closed:
             raise StateError.make(
                 "this iterator has ended",
@@ -286,61 +300,56 @@ class LoaderIterator(Iterator[Batch]):
                 remedy="Use one iterator at a time.",
             ) from None
         finally:
-            self._production.timings.consumer = self._queue.waited_get_s
+            self._production.timings.consumer = self.queue.waited_get_s
         if outcome is _END:
-            self.close()
+            self._exhausted = True
+            self.queue.close()
+            self.thread.join()
             raise StopIteration
+        if isinstance(outcome, StopIteration):  # raised as it is, it would end the epoch unseen
+            raise RuntimeError("a source raised StopIteration") from outcome
         if isinstance(outcome, BaseException):
             raise outcome
         assert isinstance(outcome, Batch)
         return outcome
 
-    def close(self) -> None:
-        """End the epoch and its thread. Idempotent."""
-        if os.getpid() != self._pid:
-            return
-        ended_by_itself = self._done or not self._thread.is_alive()
-        self._done = self._done or ended_by_itself
-        self._queue.close()
-        if self._thread is not threading.current_thread():
-            self._thread.join(CLOSE_TIMEOUT_S)
-
     def __del__(self) -> None:
-        self.close()
+        # No waiting here: the collector may run this in any thread, also in one that the producer waits for.
+        queue = getattr(self, "queue", None)
+        if queue is not None and os.getpid() == self._pid:
+            queue.close()
 
 
-def _produce(production: Production, plan: EpochPlan, drop_last: bool, queue: "Handoff[Any]") -> None:
+def _produce(production: Production, outcomes: Outcomes, queue: "Handoff[Any]") -> None:
     """Body of the producing thread."""
-    outcomes = production.epoch(plan, drop_last=drop_last)
     try:
-        for outcome in outcomes:
-            queue.put(outcome)
-            production.timings.deliver = queue.waited_put_s
+        with contextlib.closing(outcomes):
+            for outcome in outcomes:
+                queue.put(outcome)
+                production.timings.deliver = queue.waited_put_s
         queue.put(_END)
     except Closed:
         pass
-    except BaseException as error:  # noqa: BLE001 - whatever it is, the consumer must hear of it
-        try:
+    except BaseException as error:  # whatever it is, the consumer must hear of it
+        with contextlib.suppress(Closed):
             queue.put(error)
             queue.put(_END)
-        except Closed:
-            pass
-    finally:
-        outcomes.close()  # type: ignore[attr-defined]
 
 
 @atexit.register
 def _close_iterators() -> None:
     # A thread inside DALI while the interpreter goes down would call into it no more safely than not at all.
-    for iterator in list(_open_iterators):
-        iterator.close()
+    iterators = [iterator for iterator in _open_iterators if iterator._pid == os.getpid()]
+    for iterator in iterators:
+        iterator.queue.close()
+    for iterator in iterators:
+        iterator.thread.join(EXIT_TIMEOUT_S)
 
 
-def _whole(option: str, value: object, low: int, high: int) -> int:
-    if hasattr(value, "__index__") and not isinstance(value, bool):
-        number = value.__index__()
-        if low <= number <= high:
-            return number
+def _whole(option: str, value: Any, low: int, high: int) -> int:
+    number = int(value) if isinstance(value, numbers.Integral) and not isinstance(value, bool) else low - 1
+    if low <= number <= high:
+        return number
     raise ArgumentError.make(
         f"{option}={value!r}",
         why=f"not a whole number from {low} to {high}",
@@ -372,14 +381,35 @@ def _default_threads() -> int:
     return max(1, min(available or 1, 8))
 
 
+def _log_file(path: str | Path | None) -> Path | None:
+    """The log, if lines can be written to it: that is better known now than at the first bad sample."""
+    if path is None:
+        return None
+    try:
+        checked = Path(path)
+        checked.open("a").close()
+    except (OSError, TypeError, ValueError) as error:
+        raise ArgumentError.make(
+            f"bad_sample_log={path!r}", why=str(error), remedy="Pass a file that can be written."
+        ) from None
+    return checked
+
+
+#: What torch's DataLoader and its kin call our options.
+_ALIASES = {
+    "num_workers": "threads", "dataset": "source", "transform": "augment", "transforms": "augment",
+    "prefetch_factor": "prefetch", "generator": "seed", "image_size": "size",
+}  # fmt: skip
+
+
 def _refuse_unknown(unknown: dict[str, Any]) -> None:
     if not unknown:
         return
-    name = next(iter(unknown))
     import inspect
 
+    name = next(iter(unknown))
     known = [p for p in inspect.signature(DataLoader.__init__).parameters if p not in ("self", "unknown")]
-    close = difflib.get_close_matches(name, known, 1)
+    close = [_ALIASES[name]] if name in _ALIASES else difflib.get_close_matches(name, known, 1)
     raise ArgumentError.make(
         f"DataLoader has no option {name!r}" + (f"; did you mean {close[0]!r}?" if close else ""),
         remedy=f"Its options are {', '.join(known)}.",

@@ -1,5 +1,6 @@
 """What to do with bad samples: raise, skip, or put another sample in their place."""
 
+import numbers
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -33,8 +34,8 @@ class BadSamplePolicy:
             raise ArgumentError.make(
                 f"on_bad_sample={self.action!r}", why="not known", remedy=f"Pass one of {', '.join(ACTIONS)}."
             )
-        number = isinstance(self.max_bad, (int, float)) and not isinstance(self.max_bad, bool)
-        if self.max_bad is not None and not (number and self.max_bad >= 0):
+        number = isinstance(self.max_bad, numbers.Real) and not isinstance(self.max_bad, bool)
+        if self.max_bad is not None and not (number and 0 <= self.max_bad <= float("inf")):
             raise ArgumentError.make(
                 f"max_bad={self.max_bad!r}",
                 why="not a number >= 0",
@@ -45,8 +46,7 @@ class BadSamplePolicy:
         """Bad samples allowed in an epoch of `planned` samples."""
         if self.max_bad is None:
             return float("inf")
-        fraction = isinstance(self.max_bad, float) and self.max_bad < 1
-        return self.max_bad * planned if fraction else float(self.max_bad)
+        return self.max_bad * planned if 0 < self.max_bad < 1 else self.max_bad
 
 
 def substitutes(plan: EpochPlan, seed: int, sample: int, occurrence: int) -> Iterator[tuple[int, int]]:

@@ -5,14 +5,15 @@ in its place; production goes on behind it.
 """
 
 from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from fieldloom.errors import FieldloomError, SampleError
+from fieldloom.errors import ArgumentError, SampleError
 from fieldloom.kernels.draws import Keys, Windows
 from fieldloom.kernels.fusedpass import FusedPass, Sources
 from fieldloom.pipelines.decode import CropDecoder, DecodedJob, DecodeJob
@@ -22,7 +23,7 @@ from .buffers import BufferPool
 from .epoch import EpochPlan
 from .ledger import BadSamples, Ledger
 from .policy import BadSamplePolicy, substitutes
-from .reader import Encoded, Reader
+from .reader import Encoded, Parts, Reader
 from .sources.base import Source
 from .tensors import to_tensor
 from .timings import Timings
@@ -31,6 +32,8 @@ from .timings import Timings
 READ_AHEAD = 1
 
 Outcome = Batch | Exception
+Outcomes = Generator[Outcome, None, None]
+Decoded = Generator[DecodedJob, None, None]
 
 
 @dataclass(slots=True)
@@ -45,7 +48,7 @@ class Work:
         windows: Crop of each sample that is not in `errors`.
         errors: Position in the batch -> why that sample is bad.
         places: Position in the batch of each image that goes to the decoder.
-        fatal: What makes the whole batch impossible.
+        fatal: What makes the whole batch impossible: a data set that is gone, a bug in a user's source.
     """
 
     index: int
@@ -53,9 +56,9 @@ class Work:
     occurrences: np.ndarray
     weights: np.ndarray
     windows: Windows
-    errors: dict[int, FieldloomError] = field(default_factory=dict)
+    errors: dict[int, SampleError] = field(default_factory=dict)
     places: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
-    fatal: FieldloomError | None = None
+    fatal: Exception | None = None
 
 
 class Production:
@@ -100,22 +103,28 @@ class Production:
         self.timings = Timings()
         self.ledger = Ledger(0, 0)
 
-    def epoch(self, plan: EpochPlan, *, drop_last: bool) -> Iterator[Outcome]:
-        """Batches of an epoch, in order."""
+    def epoch(self, plan: EpochPlan, *, drop_last: bool) -> Outcomes:
+        """Batches of an epoch, in order. One epoch at a time; ledger and timings begin anew at once."""
         slices = list(plan.slices(self._batch_size, drop_last=drop_last))
         self.ledger = Ledger(plan.epoch, slices[-1].stop if slices else 0)
-        bad = BadSamples(self._policy.limit(self.ledger.planned), self._log)
         self.timings = Timings()
+        return self._outcomes(plan, slices, BadSamples(self._policy.limit(self.ledger.planned), self._log))
+
+    def _outcomes(self, plan: EpochPlan, slices: list[slice], bad: BadSamples) -> Outcomes:
         decoded = self._pixels(plan, slices) if self._source.stored == "pixels" else self._files(plan, slices)
-        for job in decoded:
-            try:
-                yield self._finish(plan, job, bad)
-            except FieldloomError as error:
-                yield error
+        # Closed by name: the traceback of a delivered error may keep this frame alive for long.
+        with closing(decoded):
+            for job in decoded:
+                try:
+                    outcome: Outcome = self._finish(plan, job, bad)
+                except Exception as error:  # whatever it is, it ends this batch and no other
+                    outcome = error
+                yield outcome
 
     def _work(self, plan: EpochPlan, index: int, where: slice) -> Work:
         ids = plan.ids[where]
-        weights = np.ones(len(ids), np.float32) if plan.weights is None else plan.weights[where]
+        # Copies, all of them: a batch belongs to the user, who may write into it.
+        weights = np.ones(len(ids), np.float32) if plan.weights is None else plan.weights[where].copy()
         none = Windows(np.zeros((len(ids), 4)), np.zeros((len(ids), 4), np.int32))
         return Work(index, ids.copy(), plan.occurrences[where].copy(), weights, none)
 
@@ -124,7 +133,7 @@ class Production:
 
     # Encoded sources: read ahead, decode windows.
 
-    def _files(self, plan: EpochPlan, slices: list[slice]) -> Iterator[DecodedJob]:
+    def _files(self, plan: EpochPlan, slices: list[slice]) -> Decoded:
         jobs = self._decoder.decode(self._jobs(plan, slices))
         while True:
             waited = self.timings.read
@@ -135,8 +144,8 @@ class Production:
                 return
             yield job
 
-    def _jobs(self, plan: EpochPlan, slices: list[slice]) -> Iterator[DecodeJob]:
-        ahead: deque[tuple[Work, list[Future[list[Encoded | FieldloomError]]]]] = deque()
+    def _jobs(self, plan: EpochPlan, slices: list[slice]) -> Generator[DecodeJob, None, None]:
+        ahead: deque[tuple[Work, Parts]] = deque()
         for index, where in enumerate(slices):
             work = self._work(plan, index, where)
             ahead.append((work, self._reader.submit(work.ids)))
@@ -145,9 +154,7 @@ class Production:
         while ahead:
             yield self._job(plan, *ahead.popleft())
 
-    def _job(
-        self, plan: EpochPlan, work: Work, parts: "list[Future[list[Encoded | FieldloomError]]]"
-    ) -> DecodeJob:
+    def _job(self, plan: EpochPlan, work: Work, parts: Parts) -> DecodeJob:
         with self.timings.stage("read"):
             results = self._reader.gather(parts)
         good: list[Encoded] = []
@@ -159,33 +166,56 @@ class Production:
             elif isinstance(result, SampleError):
                 work.errors[place] = result
             else:
-                work.fatal = result
-        work.places = np.array(places, np.int64)
-        if good:
-            self._draw_windows(plan, work, good)
+                work.fatal = work.fatal or result
+        self._draw_windows(plan, work, places, [(e.header.height, e.header.width) for e in good])
         return DecodeJob.from_headers(
             [e.data for e in good], [e.header for e in good], work.windows.rects[work.places], work
         )
 
-    def _draw_windows(self, plan: EpochPlan, work: Work, good: list[Encoded]) -> None:
-        sizes = np.array([(e.header.height, e.header.width) for e in good], np.int64)
+    def _draw_windows(
+        self, plan: EpochPlan, work: Work, places: list[int], sizes: list[tuple[int, ...]]
+    ) -> None:
+        work.places = np.array(places, np.int64)
+        if not places:
+            return
         keys = self._keys(plan, work.ids[work.places], work.occurrences[work.places])
-        drawn = self._pass.windows(keys, sizes)
+        drawn = self._pass.windows(keys, np.array(sizes, np.int64))
         work.windows.views[work.places] = drawn.views
         work.windows.rects[work.places] = drawn.rects
 
     # Sources of decoded images: windows are views.
 
-    def _pixels(self, plan: EpochPlan, slices: list[slice]) -> Iterator[DecodedJob]:
+    def _pixels(self, plan: EpochPlan, slices: list[slice]) -> Decoded:
         for index, where in enumerate(slices):
             work = self._work(plan, index, where)
             with self.timings.stage("read"):
-                images = [self._source.pixels(i) for i in work.ids.tolist()]
-                sizes = np.array([image.shape[:2] for image in images], np.int64)
-                work.windows = self._pass.windows(self._keys(plan, work.ids, work.occurrences), sizes)
-                work.places = np.arange(len(images))
-                crops = _ArrayCrops(images, work.windows.rects)
+                images: list[np.ndarray] = []
+                places: list[int] = []
+                for place, sample in enumerate(work.ids.tolist()):
+                    try:
+                        images.append(self._image(sample))
+                        places.append(place)
+                    except SampleError as error:
+                        work.errors[place] = error
+                    except Exception as error:  # a bug in a user's source: it belongs to this batch
+                        work.fatal = work.fatal or error
+                self._draw_windows(plan, work, places, [image.shape[:2] for image in images])
+                crops = _ArrayCrops(images, work.windows.rects[work.places])
             yield DecodedJob(DecodeJob([], work.windows.rects, [], work), crops)  # type: ignore[arg-type]
+
+    def _image(self, sample: int) -> np.ndarray:
+        """A decoded image, checked: the kernels go through it by address, shape and strides."""
+        image = self._source.pixels(sample)
+        good = isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.size
+        if not good or image.shape[2] != 3:
+            shown = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+            raise ArgumentError.make(
+                f"{type(self._source).__name__}.pixels returned {shown}",
+                why="an image is uint8 of shape (height, width, 3)",
+                remedy="Convert it there.",
+                sample=sample,
+            )
+        return image if image.strides[1:] == (3, 1) else np.ascontiguousarray(image)
 
     # Both.
 
@@ -199,8 +229,12 @@ class Production:
             raise work.fatal
         n = len(work.ids)
         pixels = Sources(
-            np.zeros(n, np.uint64), np.zeros(n, np.int32), np.zeros(n, np.int32), np.zeros(n, np.int64), [job.crops]
-        )  # fmt: skip
+            np.zeros(n, np.uint64),
+            np.zeros(n, np.int32),
+            np.zeros(n, np.int32),
+            np.zeros(n, np.int64),
+            [job.crops],
+        )
         for name in ("pointers", "heights", "widths", "strides"):
             getattr(pixels, name)[work.places] = getattr(job.crops, name)
         keep = np.ones(n, bool)
@@ -213,16 +247,15 @@ class Production:
                 work.weights[keep],
             )
             work.windows = Windows(work.windows.views[keep], work.windows.rects[keep])
-            pixels = Sources(
-                pixels.pointers[keep], pixels.heights[keep], pixels.widths[keep], pixels.strides[keep], pixels.owner
-            )  # fmt: skip
+            for name in ("pointers", "heights", "widths", "strides"):
+                setattr(pixels, name, getattr(pixels, name)[keep])
         self.ledger.delivered += n - len(work.errors)
         return self._augment(plan, work, pixels)
 
     def _mend(self, plan: EpochPlan, work: Work, place: int, pixels: Sources, bad: BadSamples) -> bool:
         """Apply the policy to one bad sample; whether its place is filled now."""
         error = work.errors[place]
-        if self._policy.action == "raise" or not isinstance(error, SampleError):
+        if self._policy.action == "raise":
             raise error
         sample = int(work.ids[place])
         bad.add(self.ledger, error, sample, self._source.name(sample), self._policy.action)
@@ -241,14 +274,8 @@ class Production:
     def _stand_in(
         self, plan: EpochPlan, work: Work, place: int, pixels: Sources, candidate: int, occurrence: int
     ) -> None:
-        """Put another sample into a place of the batch, decoded by itself."""
-        encoded = self._reader.read(candidate)
-        keys = self._keys(plan, np.array([candidate]), np.array([occurrence]))
-        drawn = self._pass.windows(keys, np.array([(encoded.header.height, encoded.header.width)]))
-        try:
-            image = self._decoder.decode_one(encoded.data, drawn.rects[0], encoded.header.route)
-        except SampleError as error:
-            raise error.located(candidate, self._source.name(candidate)) from None
+        """Put another sample into a place of the batch, decoded by itself; the place keeps its weight."""
+        drawn, image = self._alone(plan, candidate, occurrence)
         work.ids[place], work.occurrences[place] = candidate, occurrence
         work.windows.views[place], work.windows.rects[place] = drawn.views[0], drawn.rects[0]
         pixels.pointers[place], pixels.strides[place] = image.ctypes.data, image.strides[0]
@@ -265,33 +292,40 @@ class Production:
             shape = (n, 3, *size) if form.planar else (n, *size, 3)
             out = self._buffers.take(shape, template.dtype)
             keys = self._keys(plan, work.ids, work.occurrences)
-            self._pass(keys, work.windows, pixels, out, self._pool)
+            if n:
+                self._pass(keys, work.windows, pixels, out, self._pool)
         self.timings.images += n
         self.timings.batches += 1
         return Batch(
             to_tensor(out, form.dtype, self._layout),
             torch.from_numpy(self._source.targets[work.ids]),
             torch.from_numpy(work.ids),
-            torch.from_numpy(np.ascontiguousarray(work.weights)),
+            torch.from_numpy(work.weights),
             plan.epoch,
             work.index,
         )
 
     def replay(self, plan: EpochPlan, sample: int, occurrence: int) -> np.ndarray:
         """One sample by itself, exactly as in its batch; (1, ...) as the pass writes it."""
+        windows, image = self._alone(plan, sample, occurrence)
+        keys = self._keys(plan, np.array([sample]), np.array([occurrence]))
+        return self._pass(keys, windows, Sources.of_arrays([image]))
+
+    def _alone(self, plan: EpochPlan, sample: int, occurrence: int) -> tuple[Windows, np.ndarray]:
+        """The window of one sample and the pixels in it, bit for bit as in a batch."""
         keys = self._keys(plan, np.array([sample]), np.array([occurrence]))
         if self._source.stored == "pixels":
-            image = self._source.pixels(sample)
+            image = self._image(sample)
             windows = self._pass.windows(keys, np.array([image.shape[:2]]))
-            crops = _ArrayCrops([image], windows.rects)
-            return self._pass(keys, windows, crops.sources())
+            y, x, height, width = windows.rects[0]
+            return windows, image[y : y + height, x : x + width]
         encoded = self._reader.read(sample)
         windows = self._pass.windows(keys, np.array([(encoded.header.height, encoded.header.width)]))
         try:
             crop = self._decoder.decode_one(encoded.data, windows.rects[0], encoded.header.route)
         except SampleError as error:
             raise error.located(sample, self._source.name(sample)) from None
-        return self._pass(keys, windows, Sources.of_arrays([crop]))
+        return windows, crop
 
     def close(self) -> None:
         """End all threads. Idempotent."""
@@ -313,6 +347,3 @@ class _ArrayCrops:
         )
         self.heights, self.widths = rects[:, 2], rects[:, 3]
         self._images = images
-
-    def sources(self) -> Sources:
-        return Sources(self.pointers, self.heights, self.widths, self.strides, self._images)

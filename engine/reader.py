@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fieldloom.errors import FieldloomError, SampleError
+from fieldloom.errors import ArgumentError, SampleError
 from fieldloom.pipelines.header import Header, check_header
 
 from .sources.base import Source
@@ -17,6 +17,12 @@ class Encoded:
 
     data: np.ndarray
     header: Header
+
+
+#: A sample, or why there is none.
+Result = Encoded | Exception
+#: A batch under way, in the parts that threads read.
+Parts = list[Future[list[Result]]]
 
 
 class Reader:
@@ -42,28 +48,37 @@ class Reader:
             SourceError: The data set as a whole cannot be read.
         """
         data = self._source.read(sample)
+        if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 1:
+            shown = f"{data.dtype} {data.shape}" if isinstance(data, np.ndarray) else type(data).__name__
+            raise ArgumentError.make(
+                f"{type(self._source).__name__}.read returned {shown}",
+                why="encoded bytes are a uint8 array of one axis",
+                remedy="Return np.frombuffer(data, np.uint8).",
+                sample=sample,
+            )
         try:
+            data = np.ascontiguousarray(data)
             return Encoded(data, check_header(data, max_pixels=self._max_pixels))
         except SampleError as error:
             raise error.located(sample, self._source.name(sample)) from None
 
-    def submit(self, ids: np.ndarray) -> "list[Future[list[Encoded | FieldloomError]]]":
+    def submit(self, ids: np.ndarray) -> Parts:
         """Start reading these samples; `gather` waits for them."""
         size = max(1, -(-len(ids) // self._threads))
         return [
             self._pool.submit(self._read_all, ids[first : first + size]) for first in range(0, len(ids), size)
         ]
 
-    def gather(self, parts: "list[Future[list[Encoded | FieldloomError]]]") -> list[Encoded | FieldloomError]:
+    def gather(self, parts: Parts) -> list[Result]:
         """What `submit` read, in order; a bad sample is its error."""
         return [result for part in parts for result in part.result()]
 
-    def _read_all(self, ids: np.ndarray) -> list[Encoded | FieldloomError]:
-        results: list[Encoded | FieldloomError] = []
+    def _read_all(self, ids: np.ndarray) -> list[Result]:
+        results: list[Result] = []
         for sample in ids.tolist():
             try:
                 results.append(self.read(sample))
-            except FieldloomError as error:
+            except Exception as error:  # a bug in a user's source too: it belongs to this batch
                 results.append(error)
         return results
 

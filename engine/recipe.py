@@ -1,7 +1,9 @@
 """Compile a list of augmentations into the plan of one fused pass, or say why it cannot be one."""
 
+import numbers
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from fieldloom.errors import ArgumentError
 from fieldloom.kernels import plan as kernel
@@ -30,6 +32,7 @@ DTYPES = ("float32", "float16", "bfloat16", "uint8")
 LAYOUTS = ("NCHW", "NHWC", "channels_last")
 _CROPS = (RandomResizedCrop, RandomCrop, CenterCrop)
 _COLORS = (ColorField, ColorJitter)
+_Range = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,35 +100,41 @@ def compile_recipe(augment: object, form: Format) -> kernel.PassPlan:
 
 
 def _size(size: object) -> tuple[int, int]:
-    pair = (size, size) if isinstance(size, int) else size
-    good = isinstance(pair, Sequence) and len(pair) == 2
-    if not good or not all(isinstance(v, int) and not isinstance(v, bool) and 1 <= v <= 8192 for v in pair):  # type: ignore[attr-defined]
+    pair = size if isinstance(size, (list, tuple)) else (size, size)
+    if len(pair) != 2 or not all(_is_whole(v) and 1 <= v <= 8192 for v in pair):
         raise ArgumentError.make(
             f"size={size!r}",
             why="not a whole number of pixels from 1 to 8192, nor (height, width) of such",
             remedy="Pass size=224 or size=(height, width).",
         )
-    return pair[0], pair[1]  # type: ignore[index]
+    return int(pair[0]), int(pair[1])
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
 def _choice(option: str, value: object, known: tuple[str, ...]) -> str:
-    if value not in known:
+    if not isinstance(value, str) or value not in known:
         raise ArgumentError.make(
             f"{option}={value!r}", why="not known", remedy=f"Pass one of {', '.join(known)}."
         )
-    return str(value)
+    return value
 
 
 def _fill(fill: object) -> tuple[float, float, float]:
-    values = (fill, fill, fill) if isinstance(fill, (int, float)) else fill
-    good = isinstance(values, Sequence) and not isinstance(values, str) and len(values) == 3
-    if not good or not all(isinstance(v, (int, float)) and 0 <= v <= 255 for v in values):  # type: ignore[attr-defined]
+    values = fill if isinstance(fill, (list, tuple)) else (fill, fill, fill)
+    if len(values) != 3 or not all(_is_number(v) and 0 <= v <= 255 for v in values):
         raise ArgumentError.make(
             f"fill={fill!r}",
             why="not a number from 0 to 255, nor three",
             remedy="Pass RGB, for instance 128.",
         )
-    return tuple(float(v) for v in values)  # type: ignore[attr-defined,return-value]
+    return float(values[0]), float(values[1]), float(values[2])
 
 
 def _flatten(augment: object) -> list[Augmentation]:
@@ -138,7 +147,7 @@ def _flatten(augment: object) -> list[Augmentation]:
         return [augment]
     if not isinstance(augment, Sequence):
         raise ArgumentError.make(
-            f"augment={augment!r}",
+            f"augment={augment!r}{_class_hint(augment)}",
             why="not a list of augmentations",
             remedy="Pass a list such as [RandomResizedCrop(), Normalize()], or a preset's name.",
         )
@@ -149,9 +158,8 @@ def _flatten(augment: object) -> list[Augmentation]:
         elif isinstance(item, Augmentation):
             items.append(item)
         else:
-            hint = " (a class: add parentheses)" if isinstance(item, type) else ""
             raise ArgumentError.make(
-                f"augment[{position}]={item!r}{hint}",
+                f"augment[{position}]={item!r}{_class_hint(item)}",
                 why="not an augmentation of fieldloom",
                 remedy="Pass instances such as fieldloom.HorizontalFlip().",
             )
@@ -162,6 +170,10 @@ def _flatten(augment: object) -> list[Augmentation]:
             remedy="Shorten the list.",
         )
     return items
+
+
+def _class_hint(item: object) -> str:
+    return " (a class: add parentheses)" if isinstance(item, type) else ""
 
 
 def _check_order(items: list[Augmentation]) -> None:
@@ -236,14 +248,8 @@ def _crop(item: Augmentation, resize: int | None, position: int) -> kernel.Crop:
 
 
 def _affine(item: RandomAffine, position: int) -> kernel.Affine:
-    return kernel.Affine(
-        item.degrees,
-        item.translate,
-        item.scale,
-        item.shear,
-        item.p,
-        slot_of(position, "affine"),  # type: ignore[arg-type]
-    )
+    degrees, shear = cast("_Range", item.degrees), cast("_Range", item.shear)  # ranges once checked
+    return kernel.Affine(degrees, item.translate, item.scale, shear, item.p, slot_of(position, "affine"))
 
 
 def _field(item: RandomField, position: int) -> kernel.FieldWarp:
@@ -268,6 +274,9 @@ def _unit(law: Law, kind: str) -> float:
 def _color_field(item: ColorField | HSVField, position: int) -> kernel.FieldColor:
     slot = slot_of(position, "color_field")
     if isinstance(item, HSVField):
-        return kernel.FieldColor(item.law, (1.0, 1.0, 1.0), True, item.p, slot)
+        level = 1.0  # the power law brings its own bound, alpha
+        if isinstance(item.law, Gaussian):
+            level = item.law.length / 5 if item.law.sigma is None else item.law.sigma
+        return kernel.FieldColor(item.law, (level, level, level), True, item.p, slot)
     amplitudes = (item.brightness, item.contrast, item.saturation, 2 * item.hue)
     return kernel.FieldColor(item.law, amplitudes, False, item.p, slot)

@@ -1,5 +1,6 @@
 """`augment`: what the loader does to one sample, without a loader."""
 
+import numbers
 from typing import Any
 
 import numpy as np
@@ -64,8 +65,10 @@ def augment(
             why="not uint8 of shape (height, width, 3)",
             remedy="Decode to RGB; multiply floats in 0..1 by 255 and round.",
         )
-    for option, value, high in (("id", id, 2**32), ("epoch", epoch, 2**32), ("seed", seed, 2**64), ("occurrence", occurrence, 256)):  # fmt: skip
-        if not hasattr(value, "__index__") or isinstance(value, bool) or not 0 <= value < high:
+    words = (("id", id, 32), ("epoch", epoch, 32), ("seed", seed, 64), ("occurrence", occurrence, 8))
+    for option, value, bits in words:
+        high = 2**bits
+        if not isinstance(value, numbers.Integral) or isinstance(value, bool) or not 0 <= value < high:
             raise ArgumentError.make(
                 f"{option}={value!r}", why=f"not a whole number from 0 to {high - 1}", remedy="Pass one."
             )

@@ -27,7 +27,7 @@ class Selection:
         Raises:
             ArgumentError: Names the first bad id or weight, and the range.
         """
-        array = np.asarray(ids)
+        array = _array(ids, "ids")
         if array.dtype == np.bool_:
             if array.shape != (n_samples,):
                 raise ArgumentError.make(
@@ -59,10 +59,12 @@ class Selection:
 def _checked_weights(weights: object, n: int) -> np.ndarray | None:
     if weights is None:
         return None
-    try:
-        array = np.asarray(weights, np.float64)
-    except (TypeError, ValueError):
-        array = np.full(0, np.nan)
+    array = _array(weights, "weights")
+    if array.dtype.kind not in "biuf":
+        raise ArgumentError.make(
+            f"select with weights of type {array.dtype}", why="not numbers", remedy="Pass one number an id."
+        )
+    array = array.astype(np.float64)
     if array.shape != (n,):
         raise ArgumentError.make(
             f"select with weights of shape {array.shape}",
@@ -76,10 +78,23 @@ def _checked_weights(weights: object, n: int) -> np.ndarray | None:
             why="not a finite number >= 0",
             remedy="Mend the weights.",
         )
-    if array.sum() <= 0:
+    if not array.any():
         raise ArgumentError.make(
             "select with weights that are all 0",
             why="they are scaled to mean 1",
             remedy="Pass a positive one.",
         )
+    array /= array.max()  # first, so that the sum of huge weights stays finite
     return (array / array.mean()).astype(np.float32)
+
+
+def _array(values: object, what: str) -> np.ndarray:
+    # By name, so that nobody imports torch for this; losses as weights arrive with their graph, or on a GPU.
+    if type(values).__module__.partition(".")[0] == "torch" and hasattr(values, "detach"):
+        values = values.detach().cpu()
+    try:
+        return np.asarray(values)
+    except (TypeError, ValueError) as error:
+        raise ArgumentError.make(
+            f"select with {what} that are no array", why=str(error), remedy="Pass one flat list of numbers."
+        ) from None
