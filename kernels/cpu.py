@@ -1,18 +1,14 @@
 """Both stages over a batch on the CPU: one nogil call for a range of samples, our own threads around it."""
 
-import hashlib
-from collections.abc import Callable
 from concurrent.futures import Executor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy import float32 as f32
 from numpy import uint64 as u64
 
 from .fused import AS_BFLOAT16, AS_FLOAT16, AS_FLOAT32, AS_UINT8, fused
-from .intrinsics import KERNEL
+from .intrinsics import entry
 from .lattice import lattice
 from .records import N_PLANES
 from .shrink import needs_copy, prepare, reduced_shape
@@ -26,49 +22,30 @@ OUTPUTS: dict[str, tuple[int, Any]] = {
 }
 
 
-def source_digest() -> str:
-    """Digest of the kernels' sources.
+@entry
+def _augment(samples, transforms, basis, seed_low, seed_high, pitch, border, fill, center, scales, bias, output, planar, height, width, first, last, out):  # type: ignore[no-untyped-def]  # noqa: E501  # fmt: skip
+    """Both stages for samples first .. last - 1."""
+    nodes_y, nodes_x = (height + pitch - 1) // pitch + 1, (width + pitch - 1) // pitch + 1
+    nodes = np.empty((N_PLANES, nodes_y, nodes_x), np.float32)
+    no_copy = np.zeros((1, 1), np.uint8)
+    for k in range(first, last):
+        sample = samples[k]
+        mode = lattice(
+            sample, transforms, basis, seed_low, seed_high, pitch, height, width, center,
+            f32(0.00392156863), nodes,
+        )  # fmt: skip
+        source, stride, rows, columns = sample.source, sample.stride, sample.height, sample.width
+        copy = no_copy
+        if needs_copy(sample):
+            copy = prepare(sample)
+            rows, columns = reduced_shape(sample)
+            source, stride = u64(copy.ctypes.data), copy.shape[1]
+        fused(
+            source, stride, rows, columns, nodes, mode, pitch, border, fill, scales, bias, output, planar,
+            height, width, out[k],
+        )  # fmt: skip
+        no_copy[0, 0] = copy[0, 0]  # a use behind the call: keeps the copy alive past its raw address
 
-    Numba's disk cache looks at the one file that holds a compiled function, not at the helpers it
-    calls. The entry points close over this digest, which is part of their cache key, so an edit or an
-    upgrade of any kernel file cannot meet stale machine code.
-    """
-    digest = hashlib.sha256()
-    for file in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(file.read_bytes())
-    return digest.hexdigest()[:16]
-
-
-def _make_entry(digest: str) -> Callable[..., None]:
-    @njit(**KERNEL)
-    def augment(samples, transforms, basis, seed_low, seed_high, pitch, border, fill, center, scales, bias, output, planar, height, width, first, last, out):  # type: ignore[no-untyped-def]  # noqa: E501  # fmt: skip
-        if len(digest) == 0:  # names the digest, so that it enters the cache key
-            return
-        nodes_y, nodes_x = (height + pitch - 1) // pitch + 1, (width + pitch - 1) // pitch + 1
-        nodes = np.empty((N_PLANES, nodes_y, nodes_x), np.float32)
-        no_copy = np.zeros((1, 1), np.uint8)
-        for k in range(first, last):
-            sample = samples[k]
-            mode = lattice(
-                sample, transforms, basis, seed_low, seed_high, pitch, height, width, center,
-                f32(0.00392156863), nodes,
-            )  # fmt: skip
-            source, stride, rows, columns = sample.source, sample.stride, sample.height, sample.width
-            copy = no_copy
-            if needs_copy(sample):
-                copy = prepare(sample)
-                rows, columns = reduced_shape(sample)
-                source, stride = u64(copy.ctypes.data), copy.shape[1]
-            fused(
-                source, stride, rows, columns, nodes, mode, pitch, border, fill, scales, bias, output, planar,
-                height, width, out[k],
-            )  # fmt: skip
-            no_copy[0, 0] = copy[0, 0]  # a use behind the call: keeps the copy alive past its raw address
-
-    return augment
-
-
-_augment = _make_entry(source_digest())
 
 #: Samples of one task of the pool: small, so that threads end together; large, so that calls are few.
 SAMPLES_PER_TASK = 4

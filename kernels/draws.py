@@ -7,13 +7,12 @@ and sums, which round alike everywhere, and our own exp2 and sincospi.
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy import float32 as f32
 from numpy import uint32 as u32
 from numpy import uint64 as u64
 
 from .elementary import exp2, sincospi
-from .intrinsics import KERNEL
+from .intrinsics import entry
 from .laws import PowerLaw
 from .philox import philox, random_units, random_words, unit
 from .plan import Affine, Crop, FieldColor, FieldWarp, Flip, Jitter, PassPlan, Warp
@@ -66,7 +65,7 @@ class Windows:
     rects: np.ndarray
 
 
-@njit(**KERNEL)
+@entry
 def _random_resized(ids, occurrences, epoch, slot, low, high, sizes, scale, log2_ratio, out):  # type: ignore[no-untyped-def]
     """Windows of RandomResizedCrop: ten tries for an area and an aspect that fit, else a central crop."""
     for i in range(len(ids)):
@@ -214,7 +213,7 @@ def _between(limits: tuple[float, float], u: np.ndarray) -> np.ndarray:
     return limits[0] + (limits[1] - limits[0]) * u.astype(np.float64)
 
 
-@njit(**KERNEL)
+@entry
 def _sincospi_of(x, sine, cosine):  # type: ignore[no-untyped-def]
     for i in range(len(x)):
         sine[i], cosine[i] = sincospi(x[i])

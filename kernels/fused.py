@@ -22,7 +22,7 @@ from numpy import uint16 as u16
 from numpy import uint32 as u32
 from numpy import uint64 as u64
 
-from .intrinsics import INLINE, KERNEL, float_bits, floor, fma, half_bits, load_u32
+from .intrinsics import INLINE, entry, float_bits, floor, fma, half_bits, load_u32
 from .records import (
     ADDITIVE_HSV,
     CHROMA_P,
@@ -59,8 +59,8 @@ def lerp(a, b, t):  # type: ignore[no-untyped-def]
 
 @njit(**INLINE)
 def clip(v, low, high):  # type: ignore[no-untyped-def]
-    """v limited to [low, high]."""
-    return min(max(v, low), high)
+    """v limited to [low, high]; -0.0 becomes 0.0 at low = 0, as the GPU's saturation gives it."""
+    return min(max(low, v), high)
 
 
 @njit(**INLINE)
@@ -238,7 +238,7 @@ def _store_by_type(values, n, scale, bias, output, start, step, out):  # type: i
     return write
 
 
-@njit(**KERNEL)
+@entry
 def fused(source, stride, height, width, nodes, mode, pitch, border, fill, scales, bias, output, planar, out_height, out_width, out):  # type: ignore[no-untyped-def]  # noqa: E501  # fmt: skip
     """One sample from its source and its lattice.
 

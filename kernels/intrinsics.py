@@ -4,10 +4,13 @@ Equal bits on both twins rest on these: every multiply-add is an explicit `fma` 
 contract or split it), and nothing here depends on a math library.
 """
 
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from llvmlite import ir
-from numba import types
+from numba import njit, types
 from numba.extending import intrinsic
 
 #: Options of every kernel: released GIL, disk cache, IEEE division; never fastmath, never parallel=True
@@ -16,6 +19,31 @@ KERNEL: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy"}
 #: Options of helper functions: `forceinline` lets LLVM see through them, so that scratch arrays of the
 #: caller are known not to alias and loops over them vectorize.
 INLINE: dict[str, Any] = {**KERNEL, "forceinline": True}
+
+
+def _source_digest() -> str:
+    digest = hashlib.sha256()
+    for file in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+#: Digest of all kernel sources.
+SOURCE_DIGEST = _source_digest()
+
+
+def entry(function: Callable[..., Any]) -> Any:
+    """Compile a function that Python calls (helpers take `njit(**INLINE)` or `njit(**KERNEL)`).
+
+    Numba's disk cache is valid as long as the one file that holds the function is unchanged; it does not
+    see the helpers that were compiled into it. Here the stamp is the digest of all kernel files instead,
+    so that neither an edit nor an upgrade can meet stale machine code (tests/test_kernel_cache.py).
+    """
+    dispatcher = njit(**KERNEL)(function)
+    file = getattr(getattr(dispatcher, "_cache", None), "_cache_file", None)
+    if file is not None:
+        file._source_stamp = SOURCE_DIGEST
+    return dispatcher
 
 
 @intrinsic

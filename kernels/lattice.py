@@ -15,7 +15,7 @@ from numpy import int32 as i32
 from numpy import uint32 as u32
 
 from .elementary import exp2, sincospi
-from .intrinsics import INLINE, KERNEL, fma, sqrt
+from .intrinsics import INLINE, entry, fma, sqrt
 from .philox import fill_normals
 from .records import (
     ADDITIVE_HSV,
@@ -211,7 +211,7 @@ def unfold_factor(ux, uy, per_pitch):  # type: ignore[no-untyped-def]
     return kappa
 
 
-@njit(**KERNEL)
+@entry
 def lattice(sample, transforms, basis, seed_low, seed_high, pitch, height, width, center, value_scale, nodes):  # type: ignore[no-untyped-def]
     """Fill one sample's nodes (N_PLANES, nodes_y, nodes_x).
 
@@ -305,7 +305,7 @@ def lattice(sample, transforms, basis, seed_low, seed_high, pitch, height, width
     return mode
 
 
-@njit(**KERNEL)
+@entry
 def lattices(samples, transforms, basis, seed_low, seed_high, pitch, height, width, center, out, modes):  # type: ignore[no-untyped-def]
     """Nodes of every sample into out (n, N_PLANES, nodes_y, nodes_x), for tests and for users' own passes."""
     for k in range(len(samples)):

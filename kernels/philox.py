@@ -15,7 +15,7 @@ from numpy import uint32 as u32
 from numpy import uint64 as u64
 
 from .elementary import log, sincospi
-from .intrinsics import INLINE, KERNEL, fma, sqrt
+from .intrinsics import INLINE, entry, fma, sqrt
 
 #: Version of the meaning of slots and draws: stored records replay only under the same version.
 RECIPE_VERSION = 1
@@ -80,7 +80,7 @@ def fill_normals(z, sample, epoch, stream, seed_low, seed_high, first_draw):  # 
         z[4 * i + 2], z[4 * i + 3] = normal_pair(c, d)
 
 
-@njit(**KERNEL)
+@entry
 def philox_blocks(counters, keys, out):  # type: ignore[no-untyped-def]
     """Blocks for arrays of counters (n, 4) and keys (n, 2), uint32 -> out (n, 4)."""
     for i in range(len(counters)):
@@ -88,7 +88,7 @@ def philox_blocks(counters, keys, out):  # type: ignore[no-untyped-def]
         out[i, 0], out[i, 1], out[i, 2], out[i, 3] = philox(c[0], c[1], c[2], c[3], k[0], k[1])
 
 
-@njit(**KERNEL)
+@entry
 def _keyed_words(seed_low, seed_high, ids, occurrences, epoch, stream, draw, out):  # type: ignore[no-untyped-def]
     for i in range(len(ids)):
         word = u32(stream | (u32(occurrences[i]) << u32(24)))

@@ -55,6 +55,10 @@ SAMPLE = np.dtype(
     [
         ("source", "u8"),  # address of the crop's first byte: uint8 RGB, rows `stride` bytes apart
         ("stride", "i8"),
+        (
+            "copy",
+            "u8",
+        ),  # where the CUDA prefilter writes this sample's copy, 0 for none; the CPU makes its own
         ("height", "i4"),
         ("width", "i4"),
         ("reduce", "i4", 2),  # box reduction before everything, (y, x)

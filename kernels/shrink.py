@@ -23,7 +23,7 @@ from numpy import uint8 as u8
 from numpy import uint16 as u16
 from numpy import uint32 as u32
 
-from .intrinsics import INLINE, KERNEL, as_bytes
+from .intrinsics import INLINE, as_bytes, entry
 from .records import SAMPLE
 
 #: Taps sum to this.
@@ -193,7 +193,7 @@ def _tent(source, stride, height, taps_y, taps_x, out):  # type: ignore[no-untyp
         _finish(total, out[y])
 
 
-@njit(**KERNEL)
+@entry
 def prepare(sample):  # type: ignore[no-untyped-def]
     """The filtered copy of a sample's source, uint8 (height', 3 width'), for which `needs_copy` holds."""
     height, width = copy_shape(sample)
@@ -216,7 +216,7 @@ def prepare(sample):  # type: ignore[no-untyped-def]
     return out
 
 
-@njit(**KERNEL)
+@entry
 def prepared(samples, index):  # type: ignore[no-untyped-def]
     """`prepare` of one sample of an array, for tests and previews."""
     return prepare(samples[index])

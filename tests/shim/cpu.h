@@ -1,0 +1,34 @@
+// Runs the CUDA source on a CPU. Every kernel uses block-stride loops, so one thread a block is a legal
+// launch: then __syncthreads() is a no-op and __shared__ an automatic variable.
+#pragma once
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+#define FIELDLOOM_SHIM
+#define FUNCTION static inline
+#define __global__
+#define __device__
+#define __shared__
+#define __launch_bounds__(...)
+#define __syncthreads() ((void)0)
+
+struct Index { int x, y, z; };
+static thread_local Index blockIdx;
+static constexpr Index threadIdx{0, 0, 0}, blockDim{1, 1, 1};
+static thread_local std::vector<float> dynamic_shared;
+#define DYNAMIC_SHARED(name) float* name = dynamic_shared.data()
+
+#include "words.h"
+
+template <class Kernel, class Args>
+static void launch(Kernel kernel, Index grid, long shared_floats, const Args& args) {
+  dynamic_shared.assign(shared_floats, NAN);
+  for (int z = 0; z < grid.z; ++z)
+    for (int y = 0; y < grid.y; ++y)
+      for (int x = 0; x < grid.x; ++x) {
+        blockIdx = {x, y, z};
+        kernel(args);
+      }
+}

@@ -1,0 +1,25 @@
+// The CUDA intrinsics that the kernels use, by their definitions.
+#pragma once
+
+static inline uint32_t __float_as_uint(float f) { uint32_t u; memcpy(&u, &f, 4); return u; }
+static inline float __uint_as_float(uint32_t u) { float f; memcpy(&f, &u, 4); return f; }
+static inline float __fmaf_rn(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+static inline float __fsqrt_rn(float x) { return __builtin_sqrtf(x); }
+static inline float __fadd_rd(float a, float b) {
+  // The sum of two floats is exact in double here (both below 2^24), so only the last step rounds.
+  double exact = double(a) + double(b);
+  float rounded = float(exact);
+  return double(rounded) > exact ? std::nextafterf(rounded, -INFINITY) : rounded;
+}
+static inline uint32_t __umulhi(uint32_t a, uint32_t b) { return uint32_t((uint64_t(a) * b) >> 32); }
+static inline uint32_t __funnelshift_r(uint32_t low, uint32_t high, uint32_t shift) {
+  return uint32_t((uint64_t(high) << 32 | low) >> (shift & 31));
+}
+static inline uint32_t __byte_perm(uint32_t x, uint32_t y, uint32_t selector) {
+  uint64_t bytes = uint64_t(y) << 32 | x;
+  uint32_t out = 0;
+  for (int i = 0; i < 4; ++i) out |= uint32_t((bytes >> (8 * (selector >> (4 * i) & 7))) & 255) << (8 * i);
+  return out;
+}
+static inline uint16_t half_bits(float f) { _Float16 h = (_Float16)f; uint16_t u; memcpy(&u, &h, 2); return u; }
+static inline uint32_t load_word(const uint32_t* p) { return *p; }

@@ -1,0 +1,34 @@
+"""Numba's disk cache must not outlive an edit of any kernel file."""
+
+import numba
+import pytest
+
+from fieldloom.kernels import cpu, draws, fused, intrinsics, lattice, philox, shrink
+
+MODULES = (cpu, draws, fused, lattice, philox, shrink)
+
+
+def dispatchers():
+    for module in MODULES:
+        for name, value in vars(module).items():
+            if isinstance(value, numba.core.dispatcher.Dispatcher) and value.__module__ == module.__name__:
+                yield pytest.param(value, id=f"{module.__name__}.{name}")
+
+
+def is_inlined(dispatcher) -> bool:
+    return bool(dispatcher.targetoptions.get("forceinline"))
+
+
+@pytest.mark.parametrize("dispatcher", [p for p in dispatchers() if not is_inlined(p.values[0])])
+def test_entries_are_stamped_with_the_digest_of_all_sources(dispatcher):
+    # The attribute is Numba's own; should a release rename it, this fails rather than the cache.
+    assert dispatcher._cache._cache_file._source_stamp == intrinsics.SOURCE_DIGEST
+
+
+def test_digest_changes_with_any_file(tmp_path, monkeypatch):
+    for name in ("a.py", "b.py"):
+        (tmp_path / name).write_text("x = 1\n")
+    monkeypatch.setattr(intrinsics, "__file__", str(tmp_path / "intrinsics.py"))
+    before = intrinsics._source_digest()
+    (tmp_path / "b.py").write_text("x = 2\n")
+    assert intrinsics._source_digest() != before
