@@ -215,7 +215,7 @@ class Production:
                 remedy="Convert it there.",
                 sample=sample,
             )
-        return image if image.strides[1:] == (3, 1) else np.ascontiguousarray(image)
+        return image if image.strides[1:] == (3, 1) and image.strides[0] >= 0 else np.ascontiguousarray(image)
 
     # Both.
 

@@ -6,7 +6,9 @@ been sent ahead, so that nothing but the bad image is lost and order is kept.
 """
 
 import contextlib
+import ctypes
 import os
+import weakref
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -22,6 +24,21 @@ from fieldloom.pipelines.outside import decode_outside
 
 # In a forked child the pipeline's threads do not exist, and its destructor would wait for them for ever.
 _PARKED: list[Any] = []
+_DECODERS: "weakref.WeakSet[CropDecoder]" = weakref.WeakSet()
+
+
+def _abandon_in_child() -> None:
+    """Leak what lives in threads that a fork did not copy: DALI's own exit hook would crash on it."""
+    for decoder in list(_DECODERS):
+        for owner, name in ((decoder._pipe, "_pipe"), (decoder._isolated, "_decoder")):
+            native = getattr(owner, name, None)
+            if native is not None:
+                ctypes.pythonapi.Py_IncRef(ctypes.py_object(native))
+                setattr(owner, name, None)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_abandon_in_child)
 
 
 @dataclass(slots=True)
@@ -78,6 +95,7 @@ class CropDecoder:
         self.n_rebuilt = 0
         self._turn = 0
         self._busy = False
+        _DECODERS.add(self)
 
     def decode(self, jobs: Iterable[DecodeJob]) -> Iterator[DecodedJob]:
         """Decode jobs in order.
