@@ -77,6 +77,18 @@ class FieldloomError(Exception):
         """The same error with the sample and file that it concerns (inner code knows only the bytes)."""
         return type(self).make(self.what, why=self.why, remedy=self.remedy, sample=sample, file=file)
 
+    def bare(self) -> Self:
+        """The same error without the frames that it and its causes passed through.
+
+        Frames keep what they worked on alive: the bytes of a file, a whole batch. Errors that wait in a
+        queue or a list shall not, and their text says what a traceback would.
+        """
+        link: BaseException | None = self
+        while link is not None:
+            link.__traceback__ = None
+            link = link.__cause__ or link.__context__
+        return self
+
 
 def _where(sample: int | None, file: str | None) -> str:
     # A file name may hold line breaks or bytes that are not UTF-8: the report must not break on it.

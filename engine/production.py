@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fieldloom.errors import ArgumentError, SampleError
+from fieldloom.errors import ArgumentError, FieldloomError, SampleError
 from fieldloom.kernels.draws import Keys, Windows
 from fieldloom.kernels.fusedpass import FusedPass, Sources
 from fieldloom.pipelines.decode import CropDecoder, DecodedJob, DecodeJob
@@ -117,9 +117,13 @@ class Production:
             for job in decoded:
                 try:
                     outcome: Outcome = self._finish(plan, job, bad)
-                except Exception as error:  # whatever it is, it ends this batch and no other
+                except FieldloomError as error:
+                    outcome = error.bare()
+                except Exception as error:  # a bug, too, ends this batch and no other
                     outcome = error
+                del job
                 yield outcome
+                del outcome
 
     def _work(self, plan: EpochPlan, index: int, where: slice) -> Work:
         ids = plan.ids[where]
@@ -196,7 +200,7 @@ class Production:
                         images.append(self._image(sample))
                         places.append(place)
                     except SampleError as error:
-                        work.errors[place] = error
+                        work.errors[place] = error.bare()
                     except Exception as error:  # a bug in a user's source: it belongs to this batch
                         work.fatal = work.fatal or error
                 self._draw_windows(plan, work, places, [image.shape[:2] for image in images])

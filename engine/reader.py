@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fieldloom.errors import ArgumentError, SampleError
+from fieldloom.errors import ArgumentError, FieldloomError, SampleError
 from fieldloom.pipelines.header import Header, check_header
 
 from .sources.base import Source
@@ -78,7 +78,11 @@ class Reader:
         for sample in ids.tolist():
             try:
                 results.append(self.read(sample))
-            except Exception as error:  # a bug in a user's source too: it belongs to this batch
+            except FieldloomError as error:
+                results.append(error.bare())
+            except (
+                Exception
+            ) as error:  # a bug in a user's source: it belongs to this batch, traceback and all
                 results.append(error)
         return results
 

@@ -227,7 +227,7 @@ class CropDecoder:
             try:
                 done.crops.set_array(i, future.result())
             except SampleError as error:
-                done.failures[i] = error
+                done.failures[i] = error.bare()
         return done
 
     def _build(self) -> Any:
