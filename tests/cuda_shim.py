@@ -89,8 +89,9 @@ class ShimPass:
         out = fused.empty(n)
         transforms = fused.transforms if len(fused.transforms) else np.zeros(1, fused.transforms.dtype)
         at = cuda.Addresses(
-            samples.ctypes.data, transforms.ctypes.data, fused.basis.ctypes.data, scratch["nodes"].ctypes.data,
-            scratch["fields"].ctypes.data, scratch["columns"].ctypes.data, self.modes.ctypes.data, out.ctypes.data,
+            samples.ctypes.data, transforms.ctypes.data, fused.basis.ctypes.data,
+            scratch["nodes"].ctypes.data, scratch["fields"].ctypes.data, scratch["columns"].ctypes.data,
+            self.modes.ctypes.data, out.ctypes.data,
         )  # fmt: skip
         for launch in cuda.launches(
             fused.plan, self.geometry, samples, len(fused.transforms), keys.seed, fused.scales, fused.bias, at
@@ -101,3 +102,22 @@ class ShimPass:
         self.samples = samples
         self.nodes = scratch["nodes"].reshape(n, self.geometry.nodes_y, self.geometry.nodes_x, cuda.NODE)
         return out
+
+
+class ShimLauncher:
+    """Executes a `DevicePass`'s launches on the CPU, where its "device" memory is ordinary memory.
+
+    Attributes:
+        launched: Names of the kernels so far, in order.
+    """
+
+    def __init__(self, fused, *flags: str) -> None:
+        self._library = library(cuda.Variant.of(fused.plan), *flags)
+        self.launched: list[str] = []
+
+    def launch(self, launch: cuda.Launch, stream: int) -> None:
+        assert stream == 0
+        self.launched.append(launch.kernel)
+        args = launch.args.ctypes.data_as(ctypes.c_void_p)
+        shared = ctypes.c_long(launch.shared_floats)
+        assert self._library.run_kernel(launch.kernel.encode(), *launch.grid, shared, args) == 0
