@@ -92,10 +92,15 @@ def test_report_is_json_with_all_figures(tmp_path: Path) -> None:
     assert report["n_samples"] == 6
 
 
-def test_a_slow_consumer_is_told_so(tmp_path: Path) -> None:
-    make_folder(tmp_path, 40)
-    result = profile(str(tmp_path), QUICK, batches=8, n_rounds=1, step_s=0.25)
-    assert result.verdict.bound == "consumer"
+def test_a_training_step_is_waited_for_behind_each_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_folder(tmp_path, 8)
+    slept: list[float] = []
+    monkeypatch.setattr("fieldloom.perf.profile.time.sleep", slept.append)
+    profile(str(tmp_path), QUICK, batches=3, n_rounds=1, step_s=0.25)
+    assert slept == [0.25] * len(slept)
+    assert len(slept) >= 3
 
 
 def test_a_path_may_be_a_class_folder_a_flat_folder_or_an_image(tmp_path: Path) -> None:
