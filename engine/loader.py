@@ -336,14 +336,18 @@ def _produce(production: Production, outcomes: Outcomes, queue: "Handoff[Any]") 
             queue.put(_END)
 
 
-@atexit.register
 def _close_iterators() -> None:
-    # A thread inside DALI while the interpreter goes down would call into it no more safely than not at all.
     iterators = [iterator for iterator in _open_iterators if iterator._pid == os.getpid()]
     for iterator in iterators:
         iterator.queue.close()
     for iterator in iterators:
         iterator.thread.join(EXIT_TIMEOUT_S)
+
+
+# Producing threads must end before DALI's own exit hook shuts pipelines down, and before thread pools refuse
+# work. Exit hooks run last in, first out, and DALI is imported after this module; the hooks of `threading`,
+# which `concurrent.futures` uses too, all run before those of `atexit`.
+getattr(threading, "_register_atexit", atexit.register)(_close_iterators)
 
 
 def _whole(option: str, value: Any, low: int, high: int) -> int:

@@ -78,7 +78,7 @@ def test_shuffle_and_prefetch_do_not_enter_the_pixels(truth) -> None:
         assert collect(loader) == first
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(st.lists(st.integers(0, N - 1), min_size=1, max_size=40, unique=True))
 def test_a_selection_changes_neither_pixels_nor_relative_order(ids: list[int]) -> None:
     with make(ARRAYS) as loader:

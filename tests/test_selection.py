@@ -238,7 +238,7 @@ def test_unselected_files_are_never_opened(tmp_path: Path) -> None:
     assert done.stdout == "['0001', '0006']\n", done.stderr
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.lists(st.integers(0, N - 1), min_size=1, max_size=30), st.booleans(), st.booleans())
 def test_any_selection_balances(loader, ids: list[int], weighted: bool, mask: bool) -> None:
     if mask:
