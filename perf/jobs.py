@@ -32,9 +32,7 @@ def j1(files: Files, batch: int, size: int, threads: int) -> Any:
     """RandomResizedCrop, flip, normalize -> float32 NCHW, by fieldloom."""
     import fieldloom as fl
 
-    return _ours(
-        files, batch, size, threads, [fl.RandomResizedCrop(), fl.HorizontalFlip(), fl.Normalize()]
-    )
+    return _ours(files, batch, size, threads, [fl.RandomResizedCrop(), fl.HorizontalFlip(), fl.Normalize()])
 
 
 def j3c(files: Files, batch: int, size: int, threads: int) -> Any:

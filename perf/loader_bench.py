@@ -143,7 +143,11 @@ def _targets(report: dict[str, Any]) -> list[dict[str, Any]]:
         row(f"{name}: {what}", jobs[name]["cpu_ms_per_image"]["median"] / base, limit)
         row(f"{name}: peak memory, MB", jobs[name]["peak_mb"], 700)
         row(f"{name}: first batch, s", jobs[name]["first_batch_s"], 1.5)
-    row("fused pass with fields, ms an image and core", report["fused_pass"]["cpu_ms_per_image"]["median"], 0.6)
+    row(
+        "fused pass with fields, ms an image and core",
+        report["fused_pass"]["cpu_ms_per_image"]["median"],
+        0.6,
+    )
     return rows
 
 
