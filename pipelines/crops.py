@@ -1,14 +1,21 @@
 """Decoded windows of one batch, wherever their pixels lie."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from fieldloom.pipelines.upload import upload
+
+if TYPE_CHECKING:
+    import torch
 
 
 class Crops:
     """Ragged RGB images as a table of pointers, and the owners of the memory behind it.
 
-    Pointers stay valid as long as this object lives. Kernels take the four arrays; people take `array`.
+    Pointers stay valid as long as this object lives; all of them are of the host, or all of one device.
+    Kernels take the four arrays; people take `array`.
 
     Attributes:
         pointers: uint64 (n,): address of the first byte; 0 for an image that could not be decoded.
@@ -28,8 +35,12 @@ class Crops:
         return len(self.pointers)
 
     def array(self, i: int) -> np.ndarray:
-        """Image i as uint8 (height, width, 3), not copied; (0, 0, 3) for a failed image."""
+        """Image i as uint8 (height, width, 3), copied from a device only; (0, 0, 3) for a failed image."""
         owner = self._owners[i]
+        if hasattr(owner, "as_cpu"):  # DALI's TensorGPU; torch's tensors are views of an upload
+            owner = owner.as_cpu()
+        elif hasattr(owner, "cpu"):
+            owner = owner.cpu()
         return np.zeros((0, 0, 3), np.uint8) if owner is None else np.asarray(owner)
 
     def set_tensors(self, places: list[int], tensors: Any, sizes: np.ndarray) -> None:
@@ -37,7 +48,7 @@ class Crops:
 
         Args:
             places: Indices of the images.
-            tensors: DALI `TensorListCPU`, uint8 HWC; item k belongs to `places[k]`.
+            tensors: DALI `TensorListCPU` or `TensorListGPU`, uint8 HWC; item k belongs to `places[k]`.
             sizes: int32 (len(places), 2) = (height, width), which DALI was asked for: it gives them or
                 fails, and asking for its shapes again would double the cost of this table.
         """
@@ -55,3 +66,13 @@ class Crops:
         self.pointers[i] = pixels.ctypes.data
         self.heights[i], self.widths[i] = pixels.shape[:2]
         self.strides[i] = pixels.strides[0]
+
+    def upload(self, images: Mapping[int, np.ndarray], device: "torch.device") -> None:
+        """Put images from host memory at these places, in device memory, on torch's current stream."""
+        memory, pointers = upload(list(images.values()), device)
+        for (i, pixels), pointer in zip(images.items(), pointers.tolist(), strict=True):
+            start = pointer - memory.data_ptr()
+            self._owners[i] = memory[start : start + pixels.size].view(pixels.shape)
+            self.pointers[i] = pointer
+            self.heights[i], self.widths[i] = pixels.shape[:2]
+            self.strides[i] = 3 * pixels.shape[1]

@@ -11,16 +11,21 @@ import os
 import weakref
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from fieldloom.errors import ArgumentError, DecodeError, SampleError, StateError
+from fieldloom.errors import ArgumentError, DecodeError, DeviceError, SampleError, StateError
+from fieldloom.kernels.device import current_stream
 from fieldloom.pipelines.crops import Crops
 from fieldloom.pipelines.feed import Feed, Pending
+from fieldloom.pipelines.graph import build_graph
 from fieldloom.pipelines.isolate import IsolatedDecoder
 from fieldloom.pipelines.job import DecodeJob
 from fieldloom.pipelines.outside import decode_outside
+
+#: Batches in a row that a GPU may fail to decode although every image in them is sound.
+_MOST_BLAMELESS = 3
 
 # In a forked child the pipeline's threads do not exist, and its destructor would wait for them for ever.
 _PARKED: list[Any] = []
@@ -69,7 +74,9 @@ class CropDecoder:
         batch_size: Largest number of images in a job.
         threads: Decoder threads.
         prefetch: Jobs that DALI works on ahead of the one that is delivered.
-        device: "cpu".
+        device: "cpu", or "cuda:N". On a GPU crops come in the order of torch's current stream of that
+            device, and must live until the stream has passed what reads them. Formats and images that only
+            the CPU decodes are decoded there and uploaded.
 
     Attributes:
         n_rebuilt: How many pipelines were lost to damaged images so far.
@@ -78,14 +85,11 @@ class CropDecoder:
         ArgumentError: An argument is out of its range.
     """
 
-    def __init__(
-        self, batch_size: int, threads: int, prefetch: int = 2, device: Literal["cpu"] = "cpu"
-    ) -> None:
+    def __init__(self, batch_size: int, threads: int, prefetch: int = 2, device: str = "cpu") -> None:
         for name, value in (("batch_size", batch_size), ("threads", threads), ("prefetch", prefetch)):
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise ArgumentError.make(f"{name}={value!r}", why="it must be an integer >= 1")
-        if device != "cpu":
-            raise ArgumentError.make(f"device={device!r}", why='only "cpu" can be decoded on')
+        self._device = _parse_device(device)
         self._batch_size, self._threads, self._prefetch = batch_size, threads, prefetch
         self._feed = Feed(batch_size, threads)
         self._isolated = IsolatedDecoder(threads)
@@ -95,6 +99,8 @@ class CropDecoder:
         self.n_rebuilt = 0
         self._turn = 0
         self._busy = False
+        self._failure = ""
+        self._n_blameless = 0
         _DECODERS.add(self)
 
     def decode(self, jobs: Iterable[DecodeJob]) -> Iterator[DecodedJob]:
@@ -193,11 +199,13 @@ class CropDecoder:
         try:
             if self._pipe is None:
                 self._pipe = self._build()
-            (tensors,) = self._pipe.run()
+            (tensors,) = self._run()
         except StopIteration:
             self._pipe.reset()
             return None
-        except Exception:
+        except DeviceError:
+            raise
+        except Exception as error:
             # DALI's, of any kind: the feed keeps what the jobs raise to itself. They come at the iteration
             # that failed, hence for the oldest pending job. Should DALI ever raise sooner, that job comes
             # out of isolation unharmed and the bad one is met again: each failure delivers a job, so this
@@ -205,6 +213,7 @@ class CropDecoder:
             if not self._feed.pending:
                 raise
             self._pipe = None
+            self._failure = " ".join(str(error).split())[:300]  # its traceback would hold the pipeline
             self.n_rebuilt += 1
             failed = self._feed.pending.popleft()
             self._feed.replay()
@@ -214,6 +223,7 @@ class CropDecoder:
     def _collect(self, pending: Pending, tensors: Any) -> DecodedJob:
         job, places = pending.job, pending.places
         done = DecodedJob(job, Crops(len(job.encoded)))
+        decoded: dict[int, np.ndarray] = {}  # in host memory
         if tensors is not None and places:
             done.crops.set_tensors(places, tensors, job.windows[places, 2:])
         elif places:
@@ -222,38 +232,40 @@ class CropDecoder:
                 if isinstance(result, DecodeError):
                     done.failures[i] = result
                 else:
-                    done.crops.set_array(i, result)
+                    decoded[i] = result
+        if places:
+            self._blame(tensors is None and not done.failures)
         for i, future in pending.outside.items():
             try:
-                done.crops.set_array(i, future.result())
+                decoded[i] = future.result()
             except SampleError as error:
-                done.failures[i] = error.bare()
+                done.failures[i] = error
+        if self._device is not None and decoded:
+            done.crops.upload(decoded, self._device)
+        else:
+            for i, pixels in decoded.items():
+                done.crops.set_array(i, pixels)
         return done
 
-    def _build(self) -> Any:
-        # Crops of ever different sizes fragment malloc's arenas: +130 MB within three epochs. DALI's own
-        # pool for blocks from this size on keeps memory flat at the same speed (read once, at import).
-        os.environ.setdefault("DALI_MALLOC_POOL_THRESHOLD", "16384")
-        from nvidia.dali import fn, types
-        from nvidia.dali.pipeline import Pipeline
+    def _blame(self, blameless: bool) -> None:
+        """Notice a GPU that fails for every batch: going on image by image would hide it."""
+        self._n_blameless = self._n_blameless + 1 if blameless else 0
+        if self._device is not None and self._n_blameless >= _MOST_BLAMELESS:
+            self._n_blameless = 0
+            raise DeviceError.make(
+                f"DALI failed on {self._device} for {_MOST_BLAMELESS} batches of sound images in a row",
+                why=self._failure,
+                remedy='Lower batch_size if memory is short, or pass device="cpu".',
+            )
 
+    def _run(self) -> Any:
+        # With a stream, the outputs are ordered by it and the host does not wait for the GPU.
+        return self._pipe.run() if self._device is None else self._pipe.run(current_stream(self._device))
+
+    def _build(self) -> Any:
         # No reference to this object goes in: a cycle would leave threads running until collected.
-        pipe = Pipeline(self._batch_size, self._threads, None, prefetch_queue_depth=self._prefetch)
-        with pipe:
-            encoded, starts, shapes = fn.external_source(
-                source=self._feed.next_batch, num_outputs=3, batch=True
-            )
-            # Absolute integers: relative windows round differently from our own arithmetic now and then.
-            crops = fn.decoders.image_slice(
-                encoded,
-                start=starts,
-                shape=shapes,
-                axes=(0, 1),
-                output_type=types.RGB,  # type: ignore[attr-defined]
-            )
-            pipe.set_outputs(crops)
-        pipe.build()
-        return pipe
+        index = None if self._device is None else self._device.index
+        return build_graph(self._feed.next_batch, self._batch_size, self._threads, self._prefetch, index)
 
     def _drop(self) -> None:
         """Forget every job under way."""
@@ -272,3 +284,15 @@ class CropDecoder:
         if turn is not None and turn != self._turn:
             why = "a later decode() has taken over this CropDecoder"
             raise StateError.make("cannot go on decoding", why=why, remedy="Exhaust one before the next.")
+
+
+def _parse_device(device: str) -> Any:
+    """A torch device, or None for the CPU."""
+    if device == "cpu":
+        return None
+    kind, _, index = str(device).partition(":")
+    if kind != "cuda" or not index.isdecimal():
+        raise ArgumentError.make(f"device={device!r}", why='it must be "cpu" or "cuda:N"')
+    import torch
+
+    return torch.device("cuda", int(index))

@@ -315,7 +315,7 @@ def test_jobs_that_do_not_fit_together(decoder):
 
 @pytest.mark.parametrize(
     "options",
-    [{"batch_size": 0}, {"threads": 0}, {"batch_size": 1.5}, {"prefetch": -1}, {"device": "cuda:99"}],
+    [{"batch_size": 0}, {"threads": 0}, {"batch_size": 1.5}, {"prefetch": -1}, {"device": "cuda"}],
 )
 def test_arguments(options):
     with pytest.raises(ArgumentError, match=next(iter(options))):
