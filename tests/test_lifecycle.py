@@ -147,13 +147,16 @@ def run(code: str, timeout_s: float = 60):
     "code",
     [
         "",
-        "del loader",
-        "loader.close()",
-        "two = iter(fl.DataLoader(encoded_list(9), batch_size=1, size=8)); next(two)",
+        pytest.param("del loader", marks=pytest.mark.slow),
+        pytest.param("loader.close()", marks=pytest.mark.slow),
+        pytest.param(
+            "two = iter(fl.DataLoader(encoded_list(9), batch_size=1, size=8)); next(two)",
+            marks=pytest.mark.slow,
+        ),
         "two = iter(fl.DataLoader(encoded_list(9), batch_size=1, size=8))",
         "loader.loop = iterator; del iterator",
-        "sys.exit(0)",
-        "time.sleep(0.3)",
+        pytest.param("sys.exit(0)", marks=pytest.mark.slow),
+        pytest.param("time.sleep(0.3)", marks=pytest.mark.slow),
     ],
 )
 def test_interpreter_exit_with_a_live_iterator(code: str) -> None:
