@@ -245,8 +245,8 @@ class ColorField:
     For the paper's additive HSV fields see `HSVField`. `ColorJitter` is the same with constants.
     """
 
-    brightness: float = 0.15
-    contrast: float = 0.15
+    brightness: float = 0.1
+    contrast: float = 0.1
     saturation: float = 0.15
     hue: float = 0.02
     law: Law = field(default_factory=lambda: Gaussian(0.3))

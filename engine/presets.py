@@ -52,6 +52,6 @@ def preset(name: str) -> tuple[Augmentation, ...]:
     close = difflib.get_close_matches(str(name), known, 1)
     raise ArgumentError.make(
         f"preset {name!r}",
-        why="there is no such preset" + (f"; did you mean {close[0]!r}?" if close else ""),
+        why="there is no such preset" + (f" (did you mean {close[0]!r}?)" if close else ""),
         remedy=f"Known are {', '.join(known)}.",
     )
