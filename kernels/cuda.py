@@ -186,7 +186,7 @@ def launches(
     Args:
         plan: The pass.
         geometry: Its sizes.
-        samples: SAMPLE records with their copies placed (the host's array; `at.samples` is what kernels read).
+        samples: SAMPLE records with their copies placed: the host's array, of which `at.samples` is a copy.
         n_transforms: Records at `at.transforms`.
         seed: 64 bits.
         scales: float32 (2, 3); `bias` (3,), as the CPU pass takes them.

@@ -225,7 +225,7 @@ def _store_uint8(values, scale, bias, _output, out):  # type: ignore[no-untyped-
 _STORES = {types.float32: _store_float32, types.uint16: _store_16_bits, types.uint8: _store_uint8}
 
 
-@overload(_store, jit_options=INLINE)
+@overload(_store, jit_options=INLINE)  # type: ignore[arg-type]
 def _store_by_type(values, n, scale, bias, output, start, step, out):  # type: ignore[no-untyped-def]
     store = _STORES[out.dtype]
 

@@ -109,7 +109,8 @@ class FusedPass:
         if isinstance(transform, FieldColor):
             kind = HSV if transform.hsv else COLOR
             return [(kind, law, transform.slot, 0, ky, kx, by, bx, log_k, bonus, 0, 0)]
-        rows, first = [], 0
+        rows: list[tuple[int, ...]] = []
+        first = 0
         for name in transform.kinds:
             kind = GEOMETRIC[name]
             rows.append(
@@ -159,8 +160,8 @@ class FusedPass:
         """
         out = self.empty(len(keys)) if out is None else out
         cpu.run(
-            self.records(keys, windows, sources), transforms=self.transforms, basis=self.basis, seed=keys.seed,
-            pitch=self.pitch, border=BORDERS[self.plan.border], fill=self.fill, center=self.plan.center,
+            self.records(keys, windows, sources), transforms=self.transforms, basis=self.basis,
+            seed=keys.seed, pitch=self.pitch, border=BORDERS[self.plan.border], fill=self.fill, center=self.plan.center,
             scales=self.scales, bias=self.bias, dtype=self.plan.dtype, planar=self.plan.planar,
             height=self.plan.height, width=self.plan.width, out=out, executor=executor,
         )  # fmt: skip

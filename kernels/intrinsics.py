@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from llvmlite import ir
-from numba import njit, types
-from numba.extending import intrinsic
+from numba import extending, njit, types
+
+# Its published types ask for the typing context as an argument of every call.
+intrinsic: Any = extending.intrinsic
 
 #: Options of every kernel: released GIL, disk cache, IEEE division; never fastmath, never parallel=True
 #: (our own thread pool runs samples side by side, and parallel=True costs seconds of start-up).

@@ -55,7 +55,7 @@ def tent_filter(image: np.ndarray, taps: np.ndarray, axis: int) -> np.ndarray:
 
 def prefilter(image: np.ndarray, sample: np.ndarray) -> np.ndarray:
     """What stage 2 reads: the source after box reduction and the tent, along y and then along x."""
-    reduced = box_reduce(image, sample["reduce"]) if sample["reduce"].max() > 1 else image
+    reduced = box_reduce(image, sample["reduce"].tolist()) if sample["reduce"].max() > 1 else image
     return tent_filter(tent_filter(reduced, sample["taps"][0], 0), sample["taps"][1], 1)
 
 

@@ -47,8 +47,8 @@ def _first_batch(job: str, files: list[tuple[str, int]], setting: dict[str, Any]
         start = time.perf_counter()
         augment = list(fl.preset("rfa" if job == "J3c" else "imagenet"))
         with fl.DataLoader(
-            files, batch_size=setting["batch"], size=setting["size"], shuffle=True, threads=setting["threads"],
-            augment=augment,
+            files, batch_size=setting["batch"], size=setting["size"], shuffle=True,
+            threads=setting["threads"], augment=augment,
         ) as loader:  # fmt: skip
             next(iter(loader))
             return time.perf_counter() - start

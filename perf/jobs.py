@@ -75,7 +75,6 @@ def _dali(files: Files, batch: int, threads: int, graph: Callable[[Any, Any, Any
         return done
 
     yield epoch
-    del pipe
 
 
 def dali_j1(files: Files, batch: int, size: int, threads: int) -> Any:
@@ -119,8 +118,8 @@ def albumentations_elastic(files: Files, batch: int, size: int, threads: int) ->
             albumentations.ToTensorV2(),
         ]
     )
-    data = AlbumentationsFiles(files, transform, cv2)
-    loader = torch.utils.data.DataLoader(data, batch, shuffle=True, num_workers=threads)
+    data: Any = AlbumentationsFiles(files, transform, cv2)
+    loader: Any = torch.utils.data.DataLoader(data, batch, shuffle=True, num_workers=threads)
 
     def epoch() -> int:
         return sum(len(targets) for _, targets in loader)

@@ -94,7 +94,7 @@ def run(path: str, *, rounds: int, batch_size: int, size: int, threads: int, n_i
         for process in processes.values():
             process.close()
     jobs = {name: _summary(measured[name], first[name]) for name in names}
-    report = {
+    report: dict[str, Any] = {
         "benchmark": "loader",
         "machine": describe(),
         "setting": {
@@ -164,7 +164,8 @@ def report(result: dict[str, Any]) -> None:
         cpu = job["cpu_ms_per_image"]
         table.add_row(
             name, f"{cpu['median']:.3f}", f"{cpu['min']:.3f}-{cpu['max']:.3f}",
-            f"{job['images_per_s']['median']:.0f}", f"{job['peak_mb']:.0f}", f"{job.get('first_batch_s', '-')}",
+            f"{job['images_per_s']['median']:.0f}", f"{job['peak_mb']:.0f}",
+            f"{job.get('first_batch_s', '-')}",
         )  # fmt: skip
     console.print(table)
     for row in result["targets"]:
