@@ -5,6 +5,11 @@ same launches on a CPU, where the source is compiled by g++ under a small shim.
 
 Source files are joined in the order of SOURCE_FILES and include nothing, so NVRTC alone compiles them.
 Three launches a batch at most: `prefilter` (only if a crop of the batch shrinks), `lattice`, `fused`.
+
+What callers owe the source: pixels are read by aligned words of 4 bytes, so memory must be readable from
+the start of the word that holds a source's first byte to the end of the one that holds its last. Any GPU
+allocation is (they are aligned and padded to 256 bytes), and so is each part of one; memory of a host's
+array, at exact size, may end up to 3 bytes too early. Nothing depends on what those bytes hold.
 """
 
 from dataclasses import dataclass

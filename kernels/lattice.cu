@@ -19,27 +19,29 @@ struct LatticeArgs {
 
 #define MOST_THREADS 256
 
-// Largest (or smallest, for sign = -1) value over the block; exact, so its order does not matter.
+// Largest (or smallest, for sign = -1) value over the block; exact, so its order does not matter. Callers
+// meet at a barrier between two calls, so nobody writes a partial result that another still reads.
 FUNCTION float block_largest(float value, float sign, float* partial) {
   partial[threadIdx.x] = sign * value;
   __syncthreads();
   float largest = partial[0];
   for (int i = 1; i < int(blockDim.x); ++i) largest = larger(largest, partial[i]);
-  __syncthreads();  // nobody may write the next partial result while another still reads this one
   return sign * largest;
 }
 
 FUNCTION int n_fields(int kind) { return kind == ROTATE ? 1 : kind == COLOR ? 4 : kind == HSV ? 3 : 2; }
 
 // One random field at every node, scaled to `amplitude`; z is shared scratch, column and field are global.
+// Two barriers a field suffice: whoever writes the next field's noise has passed the second, before which
+// all have read this one's, and whoever writes the next columns has passed the first of that field.
 FUNCTION void draw_field(const LatticeArgs& a, const Sample& s, const Transform& t, float gamma, int f,
                          float amplitude, float* z, float* column, float* field, float* partial) {
   int n_nodes = a.nodes_y * a.nodes_x, n_noise = t.ky * t.kx;
   if (t.law == CONSTANT || amplitude == 0.0f) {
+    if (t.law != CONSTANT) amplitude = 0.0f;  // not -0.0
     for (int i = threadIdx.x; i < n_nodes; i += blockDim.x) field[i] = amplitude;
     return;
   }
-  __syncthreads();  // the previous field's noise and columns have been read
   u32 first = (t.first_field + u32(f) + 1u) * FIELD_DRAWS;
   for (int i = threadIdx.x; 4 * i < n_noise; i += blockDim.x) {
     float four[4];

@@ -1,7 +1,7 @@
 """Compiles the CUDA source with g++ under a shim and runs its launches on the CPU."""
 
+import atexit
 import ctypes
-import functools
 import hashlib
 import shutil
 import subprocess
@@ -25,21 +25,24 @@ FLAGS = (
 has_compiler = shutil.which("g++") is not None
 
 
-@functools.cache
+#: Libraries and programs of this test run. Made here, once: tests compile from several threads.
+_FOLDER = tempfile.TemporaryDirectory(prefix="fieldloom-shim-")
+atexit.register(_FOLDER.cleanup)
+
+
 def build_folder() -> Path:
-    """Libraries of this test run."""
-    folder = tempfile.TemporaryDirectory(prefix="fieldloom-shim-")
-    build_folder.keep = folder  # type: ignore[attr-defined]
-    return Path(folder.name)
+    """Where this test run's libraries and programs lie."""
+    return Path(_FOLDER.name)
 
 
 def compile_source(source: str, name: str, *flags: str, header: str = "cpu.h", shared: bool = True) -> Path:
-    """A shared library (or a program) of the CUDA source behind a shim header."""
-    key = hashlib.sha256("\0".join([source, header, *flags]).encode()).hexdigest()[:16]
+    """A shared library, or a program (shim/driver.h), of the CUDA source behind a shim header."""
+    key = hashlib.sha256("\0".join([source, header, str(shared), *flags]).encode()).hexdigest()[:16]
     out = build_folder() / f"{name}-{key}{'.so' if shared else ''}"
     if not out.exists():
         file = build_folder() / f"{name}-{key}.cpp"
-        file.write_text(f'#include "{header}"\n' + source + '\n#include "entry.h"\n')
+        entry = "entry.h" if shared else "driver.h"
+        file.write_text(f'#include "{header}"\n{source}\n#include "{entry}"\n')
         kind = ("-shared", "-fPIC") if shared else ()
         command = [
             "g++",
@@ -52,7 +55,8 @@ def compile_source(source: str, name: str, *flags: str, header: str = "cpu.h", s
             "-o",
             str(out),
         ]
-        subprocess.run(command, check=True, capture_output=True, text=True)
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
     return out
 
 

@@ -9,7 +9,7 @@ static inline float __fadd_rd(float a, float b) {
   // The sum of two floats is exact in double here (both below 2^24), so only the last step rounds.
   double exact = double(a) + double(b);
   float rounded = float(exact);
-  return double(rounded) > exact ? std::nextafterf(rounded, -INFINITY) : rounded;
+  return double(rounded) > exact ? __builtin_nextafterf(rounded, -__builtin_inff()) : rounded;
 }
 static inline uint32_t __umulhi(uint32_t a, uint32_t b) { return uint32_t((uint64_t(a) * b) >> 32); }
 static inline uint32_t __funnelshift_r(uint32_t low, uint32_t high, uint32_t shift) {
