@@ -161,7 +161,8 @@ class FusedPass:
         out = self.empty(len(keys)) if out is None else out
         cpu.run(
             self.records(keys, windows, sources), transforms=self.transforms, basis=self.basis,
-            seed=keys.seed, pitch=self.pitch, border=BORDERS[self.plan.border], fill=self.fill, center=self.plan.center,
+            seed=keys.seed, pitch=self.pitch, border=BORDERS[self.plan.border], fill=self.fill,
+            center=self.plan.center,
             scales=self.scales, bias=self.bias, dtype=self.plan.dtype, planar=self.plan.planar,
             height=self.plan.height, width=self.plan.width, out=out, executor=executor,
         )  # fmt: skip
