@@ -11,19 +11,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from fieldloom.errors import ArgumentError, DeviceError, StateError
+from fieldloom.errors import ArgumentError, StateError
 from fieldloom.kernels.fusedpass import FusedPass
 
+from .backend import Backend
 from .batch import Batch
+from .device import choose_device
 from .epoch import EpochPlan, n_batches, plan_epoch
 from .handoff import Closed, Handoff
+from .host import HostBackend
 from .ledger import Ledger
 from .policy import BadSamplePolicy
 from .production import Outcome, Outcomes, Production
 from .recipe import Format, compile_recipe
 from .selection import Selection
 from .sources import open_source
-from .tensors import dtype_name, to_tensor
+from .tensors import dtype_name
 from .timings import Timings
 
 #: Seconds after which the interpreter's exit no longer waits for a producing thread.
@@ -41,13 +44,16 @@ class DataLoader:
 
     Args:
         source: A folder with one sub-folder a class; a list of (path, label) or (encoded bytes, label);
-            or (images, labels) with uint8 images (n, height, width, 3) or a list of such.
+            or (images, labels) with uint8 images (n, height, width, 3) or a list of such. With a GPU, one
+            array of images (or a tensor that is there already) is kept in its memory.
         batch_size: Samples of a batch.
         size: Output size in pixels: one number, or (height, width).
         shuffle: Another order each epoch, or the data set's.
         drop_last: Leave out the last, incomplete batch.
         seed: 0 <= seed < 2**64.
-        device: "auto" or "cpu".
+        device: "auto" (the current GPU if it can be used, else the CPU), "cpu", "cuda" or "cuda:N". On a GPU
+            images, targets and weights come as tensors there, ready for the current stream; ids stay on
+            the host.
         threads: Threads of each stage; None takes the processors available, at most 8.
         augment: A list of augmentations and preset names, or a preset's name; () only resizes.
         dtype: torch.float32, float16, bfloat16 or uint8 (without `Normalize`, floats are 0..1).
@@ -106,17 +112,19 @@ class DataLoader:
         self.batch_size = _whole("batch_size", batch_size, 1, 65536)
         self.shuffle, self.drop_last = _flag("shuffle", shuffle), _flag("drop_last", drop_last)
         self.seed = _whole("seed", seed, 0, 2**64 - 1)
-        self.device = _device(device)
         self.threads = _default_threads() if threads is None else _whole("threads", threads, 1, 256)
         self._prefetch = _whole("prefetch", prefetch, 1, 64)
         policy = BadSamplePolicy(on_bad_sample, max_bad)
         form = Format(size, dtype_name(dtype), layout, border, fill)
-        self._layout = layout
         self.plan = compile_recipe(augment, form)
         self.source = open_source(source, num_classes=num_classes)
+        self.device = choose_device(
+            device, decodes=self.source.stored == "encoded", resident=getattr(self.source, "device", None)
+        )
+        fused_pass = FusedPass(self.plan)
         self._production = Production(
-            self.source, FusedPass(self.plan), layout=layout, seed=self.seed, batch_size=self.batch_size,
-            threads=self.threads, prefetch=self._prefetch, policy=policy,
+            self.source, fused_pass, backend=self._backend(fused_pass, layout), seed=self.seed,
+            batch_size=self.batch_size, threads=self.threads, policy=policy,
             max_pixels=_whole("max_pixels", max_pixels, 1, 2**40), log=_log_file(bad_sample_log),
         )  # fmt: skip
         self._selection: Selection | None = None
@@ -195,8 +203,7 @@ class DataLoader:
         self._check("replay")
         _whole("sample", sample, 0, len(self.source) - 1)
         plan = plan_epoch(0, None, shuffle=False, seed=self.seed, epoch=_whole("epoch", epoch, 0, MAX_EPOCH))
-        out = self._production.replay(plan, sample, _whole("occurrence", occurrence, 0, 255))
-        return to_tensor(out, self.plan.dtype, self._layout)[0]
+        return self._production.replay(plan, sample, _whole("occurrence", occurrence, 0, 255)).images[0]
 
     @property
     def ledger(self) -> Ledger:
@@ -215,6 +222,15 @@ class DataLoader:
         self._closed = True
         self._stop()
         self._production.close()
+
+    def _backend(self, fused_pass: FusedPass, layout: str) -> Backend:
+        if self.device == "cpu":
+            return HostBackend(fused_pass, layout, self.threads, self._prefetch)
+        from fieldloom.kernels.device import DevicePass
+
+        from .gpu import GpuBackend
+
+        return GpuBackend(DevicePass(fused_pass, self.device), layout)
 
     def _stop(self) -> None:
         """End the epoch under way. Waits for its thread: two in one production would share its decoder."""
@@ -310,8 +326,7 @@ class LoaderIterator(Iterator[Batch]):
             raise RuntimeError("a source raised StopIteration") from outcome
         if isinstance(outcome, BaseException):
             raise outcome
-        assert isinstance(outcome, Batch)
-        return outcome
+        return self._production.receive(outcome)
 
     def __del__(self) -> None:
         # No waiting here: the collector may run this in any thread, also in one that the producer waits for.
@@ -365,19 +380,6 @@ def _flag(option: str, value: object) -> bool:
     if not isinstance(value, bool):
         raise ArgumentError.make(f"{option}={value!r}", why="not True or False", remedy="Pass a bool.")
     return value
-
-
-def _device(device: object) -> str:
-    name = str(device)
-    if name in ("auto", "cpu"):
-        return "cpu"
-    if name.partition(":")[0] == "cuda":
-        raise DeviceError.make(
-            f"device={name!r}",
-            why="this version augments on the CPU only",
-            remedy='Pass device="cpu" and move batches with .to("cuda", non_blocking=True).',
-        )
-    raise ArgumentError.make(f"device={device!r}", why="not known", remedy='Pass "auto" or "cpu".')
 
 
 def _default_threads() -> int:

@@ -6,10 +6,10 @@ in its place; production goes on behind it.
 
 from collections import deque
 from collections.abc import Generator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,20 +18,20 @@ from fieldloom.kernels.draws import Keys, Windows
 from fieldloom.kernels.fusedpass import FusedPass, Sources
 from fieldloom.pipelines.decode import CropDecoder, DecodedJob, DecodeJob
 
+from .backend import Backend
 from .batch import Batch
-from .buffers import BufferPool
 from .epoch import EpochPlan
 from .ledger import BadSamples, Ledger
 from .policy import BadSamplePolicy, substitutes
 from .reader import Encoded, Parts, Reader
 from .sources.base import Source
-from .tensors import to_tensor
 from .timings import Timings
 
 #: Batches whose bytes are read before the decoder asks for them.
 READ_AHEAD = 1
 
-Outcome = Batch | Exception
+#: What `Backend.deliver` made of a batch, or why there is none.
+Outcome = Any
 Outcomes = Generator[Outcome, None, None]
 Decoded = Generator[DecodedJob, None, None]
 
@@ -67,11 +67,10 @@ class Production:
     Args:
         source: The data set.
         fused_pass: The compiled recipe.
-        layout: Layout of the tensors.
+        backend: Where the kernels run.
         seed: 64 bits.
         batch_size: Samples of a batch.
-        threads: Threads of each stage (reading, decoding, augmenting).
-        prefetch: Finished batches that may wait for the consumer.
+        threads: Threads of each stage of the host.
         policy: What to do with bad samples; `log` gets a line for each.
         max_pixels: Limit of width * height.
         log: See `policy`.
@@ -82,24 +81,21 @@ class Production:
         source: Source,
         fused_pass: FusedPass,
         *,
-        layout: str,
+        backend: Backend,
         seed: int,
         batch_size: int,
         threads: int,
-        prefetch: int,
         policy: BadSamplePolicy,
         max_pixels: int,
         log: str | Path | None,
     ) -> None:
-        self._source, self._pass, self._layout = source, fused_pass, layout
+        self._source, self._pass, self._backend = source, fused_pass, backend
         self._seed, self._batch_size = seed, batch_size
         self._policy, self._log = policy, log
         self._reader = Reader(source, threads, max_pixels)
-        # One job ahead is enough to overlap decoding with the fused pass, and two cost 30 MB more.
-        self._decoder = CropDecoder(batch_size, threads, prefetch=1)
-        self._pool = ThreadPoolExecutor(threads, "fieldloom-augment") if threads > 1 else None
-        # Free arrays worth keeping: one for each batch that waits, one in work, one with the consumer.
-        self._buffers = BufferPool(keep=prefetch + 2)
+        self._decoder = CropDecoder(batch_size, threads, backend.decode_ahead, backend.device)
+        dense = getattr(source, "dense", None) if source.stored == "pixels" else None
+        self._dense = None if dense is None else backend.adopt(dense)
         self.timings = Timings()
         self.ledger = Ledger(0, 0)
 
@@ -113,10 +109,10 @@ class Production:
     def _outcomes(self, plan: EpochPlan, slices: list[slice], bad: BadSamples) -> Outcomes:
         decoded = self._pixels(plan, slices) if self._source.stored == "pixels" else self._files(plan, slices)
         # Closed by name: the traceback of a delivered error may keep this frame alive for long.
-        with closing(decoded):
+        with self._backend.working(), closing(decoded):
             for job in decoded:
                 try:
-                    outcome: Outcome = self._finish(plan, job, bad)
+                    outcome = self._finish(plan, job, bad)
                 except FieldloomError as error:
                     outcome = error.bare()
                 except Exception as error:  # a bug, too, ends this batch and no other
@@ -193,19 +189,35 @@ class Production:
         for index, where in enumerate(slices):
             work = self._work(plan, index, where)
             with self.timings.stage("read"):
-                images: list[np.ndarray] = []
-                places: list[int] = []
-                for place, sample in enumerate(work.ids.tolist()):
-                    try:
-                        images.append(self._image(sample))
-                        places.append(place)
-                    except SampleError as error:
-                        work.errors[place] = error.bare()
-                    except Exception as error:  # a bug in a user's source: it belongs to this batch
-                        work.fatal = work.fatal or error
-                self._draw_windows(plan, work, places, [image.shape[:2] for image in images])
-                crops = _ArrayCrops(images, work.windows.rects[work.places])
+                crops = self._single(plan, work) if self._dense is None else self._stacked(plan, work)
             yield DecodedJob(DecodeJob([], work.windows.rects, [], work), crops)  # type: ignore[arg-type]
+
+    def _stacked(self, plan: EpochPlan, work: Work) -> Sources:
+        """Windows of images that lie evenly in memory: no image is touched, and none can be bad."""
+        assert self._dense is not None
+        n = len(work.ids)
+        work.places = np.arange(n)
+        keys = self._keys(plan, work.ids, work.occurrences)
+        work.windows = self._pass.windows(keys, self._dense.sizes(n))
+        return self._dense.sources(work.ids, work.windows.rects)
+
+    def _single(self, plan: EpochPlan, work: Work) -> Sources:
+        """Windows of images that the source gives one by one."""
+        images: list[np.ndarray] = []
+        places: list[int] = []
+        for place, sample in enumerate(work.ids.tolist()):
+            try:
+                images.append(self._image(sample))
+                places.append(place)
+            except SampleError as error:
+                work.errors[place] = error.bare()
+            except Exception as error:  # a bug in a user's source: it belongs to this batch
+                work.fatal = work.fatal or error
+        self._draw_windows(plan, work, places, [image.shape[:2] for image in images])
+        rects = work.windows.rects[work.places]
+        return self._backend.place(
+            [image[y : y + h, x : x + w] for image, (y, x, h, w) in zip(images, rects.tolist(), strict=True)]
+        )
 
     def _image(self, sample: int) -> np.ndarray:
         """A decoded image, checked: the kernels go through it by address, shape and strides."""
@@ -223,7 +235,7 @@ class Production:
 
     # Both.
 
-    def _finish(self, plan: EpochPlan, job: DecodedJob, bad: BadSamples) -> Batch:
+    def _finish(self, plan: EpochPlan, job: DecodedJob, bad: BadSamples) -> Outcome:
         work: Work = job.job.payload
         for i, error in job.failures.items():
             place = int(work.places[i])
@@ -282,38 +294,43 @@ class Production:
         drawn, image = self._alone(plan, candidate, occurrence)
         work.ids[place], work.occurrences[place] = candidate, occurrence
         work.windows.views[place], work.windows.rects[place] = drawn.views[0], drawn.rects[0]
-        pixels.pointers[place], pixels.strides[place] = image.ctypes.data, image.strides[0]
-        pixels.heights[place], pixels.widths[place] = image.shape[:2]
-        pixels.owner.append(image)
+        placed = self._backend.place([image])
+        for name in ("pointers", "heights", "widths", "strides"):
+            getattr(pixels, name)[place] = getattr(placed, name)[0]
+        pixels.owner.append(placed.owner)
 
-    def _augment(self, plan: EpochPlan, work: Work, pixels: Sources) -> Batch:
+    def _augment(self, plan: EpochPlan, work: Work, pixels: Sources) -> Outcome:
+        with self.timings.stage("augment"):
+            outcome = self._batch(plan, work, pixels)
+        self.timings.images += len(work.ids)
+        self.timings.batches += 1
+        return outcome
+
+    def _batch(self, plan: EpochPlan, work: Work, pixels: Sources) -> Outcome:
         import torch
 
-        form = self._pass.plan
-        n, size = len(work.ids), (form.height, form.width)
-        with self.timings.stage("augment"):
-            template = self._pass.empty(0)
-            shape = (n, 3, *size) if form.planar else (n, *size, 3)
-            out = self._buffers.take(shape, template.dtype)
-            keys = self._keys(plan, work.ids, work.occurrences)
-            if n:
-                self._pass(keys, work.windows, pixels, out, self._pool)
-        self.timings.images += n
-        self.timings.batches += 1
-        return Batch(
-            to_tensor(out, form.dtype, self._layout),
+        keys = self._keys(plan, work.ids, work.occurrences)
+        batch = Batch(
+            self._backend.augment(keys, work.windows, pixels),
             torch.from_numpy(self._source.targets[work.ids]),
             torch.from_numpy(work.ids),
             torch.from_numpy(work.weights),
             plan.epoch,
             work.index,
         )
+        return self._backend.deliver(batch, pixels.owner)
 
-    def replay(self, plan: EpochPlan, sample: int, occurrence: int) -> np.ndarray:
-        """One sample by itself, exactly as in its batch; (1, ...) as the pass writes it."""
-        windows, image = self._alone(plan, sample, occurrence)
-        keys = self._keys(plan, np.array([sample]), np.array([occurrence]))
-        return self._pass(keys, windows, Sources.of_arrays([image]))
+    def receive(self, waiting: Any) -> Batch:
+        """What the consumer gets for a delivered outcome; called in its thread."""
+        return self._backend.receive(waiting)
+
+    def replay(self, plan: EpochPlan, sample: int, occurrence: int) -> Batch:
+        """One sample by itself, exactly as in its batch, as a batch of one."""
+        with self._backend.working():
+            windows, image = self._alone(plan, sample, occurrence)
+            work = Work(0, np.array([sample]), np.array([occurrence]), np.ones(1, np.float32), windows)
+            outcome = self._batch(plan, work, self._backend.place([image]))
+        return self.receive(outcome)
 
     def _alone(self, plan: EpochPlan, sample: int, occurrence: int) -> tuple[Windows, np.ndarray]:
         """The window of one sample and the pixels in it, bit for bit as in a batch."""
@@ -335,19 +352,4 @@ class Production:
         """End all threads. Idempotent."""
         self._reader.close()
         self._decoder.close()
-        if self._pool is not None:
-            self._pool.shutdown(wait=True, cancel_futures=True)
-
-
-class _ArrayCrops:
-    """Windows of images in memory, as pointers into them."""
-
-    def __init__(self, images: list[np.ndarray], rects: np.ndarray) -> None:
-        n = len(images)
-        bases = np.fromiter((i.__array_interface__["data"][0] for i in images), np.uint64, n)
-        self.strides = np.fromiter((i.strides[0] for i in images), np.int64, n)
-        self.pointers = bases + (rects[:, 0] * self.strides + 3 * rects[:, 1].astype(np.int64)).astype(
-            np.uint64
-        )
-        self.heights, self.widths = rects[:, 2], rects[:, 3]
-        self._images = images
+        self._backend.close()

@@ -226,7 +226,7 @@ def launches(
     lattice["center"] = plan.center
     fused["out"], fused["pitch_log2"] = at.out, geometry.pitch.bit_length() - 1
     fused["fill"], fused["scales"], fused["bias"] = plan.fill, scales, bias
-    rows = Variant.of(plan).rows
+    rows = min(4, geometry.pitch)  # as Variant.of has it, without deriving the pitch for every batch
     grid = (-(-plan.width // 32), -(-plan.height // (8 * rows)), n)
     found.append(Launch("lattice", (n, 1, 1), geometry.noise, lattice))
     found.append(Launch("fused", grid, 0, fused))

@@ -46,7 +46,7 @@ OPTIONS = [
     *(("on_bad_sample", v, "one of raise, skip, substitute") for v in ("ignore", None, True, "Skip", 3)),
     *(("max_bad", v, "not a number >= 0") for v in (-1, -0.1, NAN, "3", True, [1])),
     *(("num_classes", v, "") for v in (0, -1, 2.0, "2", True)),
-    *(("device", v, 'Pass "auto" or "cpu"') for v in ("tpu", "", None, 0, "CPU", "gpu")),
+    *(("device", v, 'Pass "auto", "cpu", "cuda"') for v in ("tpu", "", None, 0, "CPU", "gpu")),
 ]
 
 

@@ -106,7 +106,7 @@ def test_preview_of_one_image(tmp_path: Path, recipe: str) -> None:
         (("preview", "{tmp}/text.jpg", "-o", "{tmp}/x.png"), 1, "cannot decode sample 0"),
         (("profile", "{tmp}/empty"), 1, "holds no class folders"),
         (("profile", "{tmp}", "--recipe", "rfaa"), 2, "did you mean 'rfa'"),
-        (("profile", "{tmp}/data", "--device", "cuda"), 2, "augments on the CPU only"),
+        (("profile", "{tmp}/data", "--device", "cuda"), 2, 'Pass device="cpu", or install'),
         (("profile", "{tmp}/data", "--batch-size", "0"), 2, "batch_size=0"),
         (("profile", "{tmp}/data", "--size", "9999"), 2, "size=9999"),
         (("profile", "{tmp}/data", "--size", "big"), 2, "neither a number of pixels nor HEIGHTxWIDTH"),

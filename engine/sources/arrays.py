@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from fieldloom.errors import ArgumentError
 from fieldloom.sources.base import Source
+from fieldloom.sources.dense import DensePixels
 from fieldloom.sources.labels import check_labels, check_num_classes
 
 _LAYOUT = (
@@ -43,6 +44,7 @@ class ArraySource(Source):
         if stack is not None and stack.dtype != object:
             _check(stack, "images", n_leading=1)
             self._images: Sequence[NDArray[np.uint8]] | NDArray[np.uint8] = stack
+            self.dense = DensePixels.of_array(stack)
         else:
             self._images = [_image(image, i) for i, image in enumerate(_items(images, "images"))]
         array = as_array(labels)

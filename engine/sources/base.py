@@ -5,6 +5,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from fieldloom.sources.dense import DensePixels
+
 
 class Source:
     """A finite data set that is read by index, from any thread.
@@ -16,11 +18,14 @@ class Source:
         targets: Class index of each sample, int64, shape (n,), each >= 0.
         classes: Name of each class, or None where the source has none.
         stored: "encoded" (image files: `read`) or "pixels" (decoded images: `pixels`).
+        dense: For "pixels", where all images lie if they are of one size and evenly spaced in memory: the
+            loader then reaches them by arithmetic, a batch at once, and never calls `pixels` in a loop.
     """
 
     targets: NDArray[np.int64]
     classes: list[str] | None = None
     stored: Literal["encoded", "pixels"] = "encoded"
+    dense: DensePixels | None = None
 
     def __len__(self) -> int:
         """Number of samples."""

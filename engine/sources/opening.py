@@ -11,6 +11,7 @@ from fieldloom.sources.encoded import EncodedSource
 from fieldloom.sources.folder import FolderSource
 from fieldloom.sources.labels import check_labels, check_num_classes
 from fieldloom.sources.listing import ListSource
+from fieldloom.sources.resident import ResidentSource, is_resident
 
 ACCEPTED = (
     "a folder of class folders, a list of (path, label) pairs, a list of (bytes, label) pairs, "
@@ -41,6 +42,7 @@ def open_source(source: object, *, num_classes: int | None = None) -> Source:
     | a `Source`, or an object with its names | itself |
     | `str`, `bytes` or path object | `FolderSource` |
     | tuple (images, labels), where images is an array, a tensor or a list of them | `ArraySource` |
+    | the same, where images is a tensor on a GPU | `ResidentSource` |
     | list, tuple or (n, 2) array of (path, label), path `str` or path object | `ListSource` |
     | the same of (data, label), data `bytes`, `bytearray`, `memoryview` or uint8 array | `EncodedSource` |
 
@@ -61,6 +63,8 @@ def open_source(source: object, *, num_classes: int | None = None) -> Source:
         return _checked(source, bound)  # type: ignore[arg-type]
     if isinstance(source, (str, bytes, os.PathLike)):
         return _open_path(source, bound)
+    if isinstance(source, tuple) and len(source) == 2 and is_resident(source[0]):
+        return ResidentSource(source[0], source[1], num_classes=bound)
     if isinstance(source, tuple) and len(source) == 2 and _holds_images(*source):
         return ArraySource(source[0], source[1], num_classes=bound)
     if isinstance(source, (list, tuple)) or (isinstance(source, np.ndarray) and _holds_pairs(source)):

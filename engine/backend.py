@@ -1,0 +1,59 @@
+"""What differs between the CPU and a GPU once a batch's windows are drawn and decoded."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from fieldloom.kernels.draws import Keys, Windows
+from fieldloom.kernels.fusedpass import Sources
+
+from .batch import Batch
+from .sources.dense import DensePixels
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Backend(Protocol):
+    """Places pixels where the kernels read them, runs the kernels, and hands batches over.
+
+    `receive` is called by the consumer's thread, `adopt` by whoever builds the loader, everything else
+    within `working` by the producing thread (or by `replay`'s caller).
+
+    Attributes:
+        device: "cpu" or "cuda:N".
+        decode_ahead: Jobs that the decoder works on ahead.
+    """
+
+    device: str
+    decode_ahead: int
+
+    def working(self) -> AbstractContextManager[Any]:
+        """Surrounds the work of a thread that produces."""
+        ...
+
+    def adopt(self, pixels: DensePixels) -> DensePixels:
+        """A whole data set in memory, where the kernels can read it."""
+        ...
+
+    def place(self, images: Sequence[np.ndarray]) -> Sources:
+        """Single images from host memory, where the kernels can read them."""
+        ...
+
+    def augment(self, keys: Keys, windows: Windows, sources: Sources) -> "torch.Tensor":
+        """The fused pass, in the loader's layout."""
+        ...
+
+    def deliver(self, batch: Batch, owner: Any) -> Any:
+        """What waits in the queue for the consumer; `owner` keeps the batch's sources alive."""
+        ...
+
+    def receive(self, waiting: Any) -> Batch:
+        """The batch, ready for the consumer's own stream."""
+        ...
+
+    def close(self) -> None:
+        """End threads, and let go of memory that work under way still reads. Idempotent."""
+        ...
