@@ -57,7 +57,11 @@ FUNCTION float larger(float a, float b) { return b > a ? b : a; }
 FUNCTION float smaller(float a, float b) { return b < a ? b : a; }
 FUNCTION int at_most(int a, int b) { return b < a ? b : a; }
 FUNCTION int at_least(int a, int b) { return b > a ? b : a; }
-FUNCTION float clip(float v, float low, float high) { return smaller(larger(low, v), high); }
+
+// v limited to [0, high]: two instructions where selections take four. The device orders zeros (-0 < +0), so
+// -0.0 becomes 0.0 as in the CPU twin. saturate costs nothing behind an addition or a multiply-add.
+FUNCTION float clip(float v, float high) { return fminf(fmaxf(v, 0.0f), high); }
+FUNCTION float saturate(float v) { return __saturatef(v); }
 
 // a + t (b - a)
 FUNCTION float lerp(float a, float b, float t) { return fma_(t, b - a, a); }

@@ -59,29 +59,40 @@ FUNCTION u32 load_word(const u32* p) {
 }
 #endif
 
+// To nearest, ties to even; no NaN comes here.
+FUNCTION u16 bfloat16_bits(float v) {
+#if !defined(FIELDLOOM_SHIM) && __CUDA_ARCH__ >= 800
+  u16 bits;
+  asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(bits) : "f"(v));
+  return bits;
+#else
+  u32 bits = __float_as_uint(v);
+  return u16((bits + 0x7FFFu + (bits >> 16 & 1u)) >> 16);
+#endif
+}
+
 FUNCTION out_t convert(float v) {
 #if DTYPE == 0
   return v;
 #elif DTYPE == 1
   return half_bits(v);
 #elif DTYPE == 2
-  u32 bits = __float_as_uint(v);
-  return u16((bits + 0x7FFFu + (bits >> 16 & 1u)) >> 16);
+  return bfloat16_bits(v);
 #else
-  return u8(int(clip(v + 0.5f, 0.0f, 255.0f)));
+  // Adding MAGIC downwards leaves the whole part in the lowest bits: cheaper than a conversion.
+  return u8(__float_as_uint(__fadd_rd(clip(v + 0.5f, 255.0f), MAGIC)));
 #endif
 }
 
 // Byte k of a word as MAGIC + byte, in one byte permutation; differences of two such floats are exact.
 FUNCTION float magic_byte(u32 word, int k) { return __uint_as_float(__byte_perm(word, 0x4B000000u, 0x7540u + k)); }
 
-// Two neighboring RGB pixels at any address, by aligned words: at most 3 bytes beyond them are touched, and
-// those lie in the same word.
-FUNCTION void load_pair(const u8* p, Color& left, Color& right) {
-  u64 address = (u64)p;
-  u32 shift = u32(address & 3) * 8;
-  const u32* words = (const u32*)(address & ~u64(3));
-  u32 w0 = load_word(words), w1 = load_word(words + 1), w2 = shift == 24 ? load_word(words + 2) : 0u;
+// Two neighboring RGB pixels `offset` bytes behind an aligned address, by aligned words: at most 3 bytes
+// beyond them are touched, and those lie in the same word.
+FUNCTION void load_pair(const u8* aligned, u32 offset, Color& left, Color& right) {
+  const u32* words = (const u32*)(aligned + (offset & ~3u));
+  u32 w0 = load_word(words), w1 = load_word(words + 1), w2 = (offset & 3u) == 3u ? load_word(words + 2) : 0u;
+  u32 shift = offset * 8;  // of which the funnel takes 5 bits
   u32 low = __funnelshift_r(w0, w1, shift), high = __funnelshift_r(w1, w2, shift);
   left = {magic_byte(low, 0), magic_byte(low, 1), magic_byte(low, 2)};
   right = {magic_byte(low, 3), magic_byte(high, 0), magic_byte(high, 1)};
@@ -91,50 +102,61 @@ FUNCTION float bilinear(float a, float b, float c, float d, float u, float v) {
   return lerp(fma_(u, b - a, a - MAGIC), fma_(u, d - c, c - MAGIC), v);
 }
 
-// Whole part of 0 <= x < 2^22, at most `last`, as a float and as an integer, without the slow conversions.
-FUNCTION float whole_part(float x, float last, int& index) {
-  float whole = smaller(__fadd_rd(x, MAGIC) - MAGIC, last);
-  index = int(__float_as_uint(whole + MAGIC) & 0x7FFFFFu);
-  return whole;
+// The whole part of 0 <= x < 2^22, at most `last` (given as last + MAGIC), comes as MAGIC + whole part, whose
+// bits serve as the index: conversions are slow.
+FUNCTION u32 split(float x, float last, float& fraction) {
+  float whole = fminf(__fadd_rd(x, MAGIC), last);
+  fraction = x - (whole - MAGIC);
+  return __float_as_uint(whole);
 }
 
 // The image that stage 2 reads: the prefiltered copy, or the source itself.
 struct Image {
-  const u8* pixels;
-  u32 stride;
+  const u8* aligned;  // the word that holds the first byte
+  u32 stride, origin;  // the first byte lies at origin + (bits of MAGIC) * (stride + 3), modulo 2^32
   float x_max, y_max, last_column, last_row;
 };
 
 FUNCTION Image image_of(const Sample& s) {
-  int height = (s.height + s.reduce[0] - 1) / s.reduce[0], width = (s.width + s.reduce[1] - 1) / s.reduce[1];
+  int height = s.height, width = s.width;
   Image image;
-  image.pixels = (const u8*)(s.copy ? s.copy : s.source);
-  image.stride = s.copy ? 3u * u32(at_least(width, 2)) : u32(s.stride);
+  u64 pixels = s.source;
+  image.stride = u32(s.stride);
+  if (s.copy) {  // without one nothing is reduced: most threads are spared the divisions
+    height = reduced(height, s.reduce[0]);
+    width = reduced(width, s.reduce[1]);
+    pixels = s.copy;
+    image.stride = 3u * u32(at_least(width, 2));
+  }
+  image.aligned = (const u8*)(pixels & ~u64(3));
+  image.origin = u32(pixels & 3) - __float_as_uint(MAGIC) * (image.stride + 3u);
   image.x_max = float(width - 1);
   image.y_max = float(height - 1);
-  image.last_column = float(at_least(width - 2, 0));
-  image.last_row = float(at_least(height - 2, 0));
+  image.last_column = float(at_least(width - 2, 0)) + MAGIC;
+  image.last_row = float(at_least(height - 2, 0)) + MAGIC;
   return image;
 }
 
 FUNCTION Color sample_image(const Image& image, float x, float y, const float* fill) {
 #if BORDER == 0
+  // 2 x_max - |x| is the smaller one just where |x| > x_max, and then below x_max.
   float u = fabsf(x), v = fabsf(y);
-  x = u > image.x_max ? fma_(image.x_max, 2.0f, -u) : u;
-  y = v > image.y_max ? fma_(image.y_max, 2.0f, -v) : v;
-#elif BORDER == 2
-  float inside_x = clip(smaller(x + 1.0f, image.x_max + 1.0f - x), 0.0f, 1.0f);
-  float inside_y = clip(smaller(y + 1.0f, image.y_max + 1.0f - y), 0.0f, 1.0f);
-  float cover = inside_x * inside_y;
+  x = fmaxf(fminf(u, fma_(image.x_max, 2.0f, -u)), 0.0f);
+  y = fmaxf(fminf(v, fma_(image.y_max, 2.0f, -v)), 0.0f);
+#else
+#if BORDER == 2
+  float cover = saturate(fminf(x + 1.0f, image.x_max + 1.0f - x)) *
+                saturate(fminf(y + 1.0f, image.y_max + 1.0f - y));
 #endif
-  x = clip(x, 0.0f, image.x_max);
-  y = clip(y, 0.0f, image.y_max);
-  int column, row;
-  float fx = x - whole_part(x, image.last_column, column), fy = y - whole_part(y, image.last_row, row);
-  const u8* p = image.pixels + (u32(row) * image.stride + u32(column) * 3u);
+  x = clip(x, image.x_max);
+  y = clip(y, image.y_max);
+#endif
+  float fx, fy;
+  u32 column = split(x, image.last_column, fx), row = split(y, image.last_row, fy);
+  u32 offset = row * image.stride + (column * 3u + image.origin);
   Color a, b, c, d;
-  load_pair(p, a, b);
-  load_pair(p + image.stride, c, d);
+  load_pair(image.aligned, offset, a, b);
+  load_pair(image.aligned, offset + image.stride, c, d);
   Color out = {bilinear(a.r, b.r, c.r, d.r, fx, fy), bilinear(a.g, b.g, c.g, d.g, fx, fy),
                bilinear(a.b, b.b, c.b, d.b, fx, fy)};
 #if BORDER == 2
@@ -146,14 +168,14 @@ FUNCTION Color sample_image(const Image& image, float x, float y, const float* f
 FUNCTION float hsv_channel(float n, float hue6, float value, float chroma) {
   float k = n + hue6;
   k = k >= 6.0f ? k - 6.0f : k;
-  return fma_(-chroma, clip(smaller(k, 4.0f - k), 0.0f, 1.0f), value);
+  return fma_(-chroma, saturate(fminf(k, 4.0f - k)), value);
 }
 
 // 0..255 in, 0..1 out: add in HSV; hue wraps, saturation and value clip.
 FUNCTION Color add_hsv(Color color, float hue, float saturation, float value) {
   float red = color.r * ONE_255TH, green = color.g * ONE_255TH, blue = color.b * ONE_255TH;
-  float high = larger(larger(red, green), blue);
-  float chroma = high - smaller(smaller(red, green), blue);
+  float high = fmaxf(fmaxf(red, green), blue);
+  float chroma = high - fminf(fminf(red, green), blue);
   bool gray = chroma == 0.0f;
   float inverse = 1.0f / (gray ? 1.0f : chroma);
   float h = high == red     ? (green - blue) * inverse
@@ -164,8 +186,8 @@ FUNCTION Color add_hsv(Color color, float hue, float saturation, float value) {
   h = fma_(hue, 6.0f, h);
   h = h - 6.0f * floorf(h * 0.16666667f);
   h = h >= 6.0f ? h - 6.0f : h;
-  s = clip(s + saturation, 0.0f, 1.0f);
-  float v = clip(high + value, 0.0f, 1.0f), c = v * s;
+  s = saturate(s + saturation);
+  float v = saturate(high + value), c = v * s;
   return {hsv_channel(5.0f, h, v, c), hsv_channel(3.0f, h, v, c), hsv_channel(1.0f, h, v, c)};
 }
 
@@ -177,9 +199,9 @@ FUNCTION Color linear_color(Color color, float gain, float offset, float p, floa
   luma = fma_(gain, luma, offset);
   float turned = fma_(p, i, -(q * j));
   j = fma_(q, i, p * j);
-  return {clip(fma_(0.9563f, turned, fma_(0.6210f, j, luma)), 0.0f, 1.0f),
-          clip(fma_(-0.2721f, turned, fma_(-0.6474f, j, luma)), 0.0f, 1.0f),
-          clip(fma_(-1.1070f, turned, fma_(1.7046f, j, luma)), 0.0f, 1.0f)};
+  return {saturate(fma_(0.9563f, turned, fma_(0.6210f, j, luma))),
+          saturate(fma_(-0.2721f, turned, fma_(-0.6474f, j, luma))),
+          saturate(fma_(-1.1070f, turned, fma_(1.7046f, j, luma)))};
 }
 
 // Controls of a node that this variant uses, by 16-byte loads.
@@ -223,7 +245,7 @@ FUNCTION void store(const FusedArgs& a, int n, int x, int y, Color color, Color 
   out_t g = convert(fma_(color.g, scale.g, a.bias[1]));
   out_t b = convert(fma_(color.b, scale.b, a.bias[2]));
   u32 area = u32(a.height) * u32(a.width), at = u32(y) * u32(a.width) + u32(x);
-  out_t* out = a.out + u64(n) * 3 * area;
+  out_t* out = a.out + u64(n) * (3 * area);
 #if PLANAR
   out[at] = r;
   out[at + area] = g;
@@ -242,22 +264,22 @@ extern "C" __global__ void __launch_bounds__(256) fused(const FusedArgs a) {
   // Selected one by one: an index into the arguments would move them to local memory.
   const Color scale = {mode ? a.scales[1][0] : a.scales[0][0], mode ? a.scales[1][1] : a.scales[0][1],
                        mode ? a.scales[1][2] : a.scales[0][2]};
-  const float* nodes = a.nodes + u64(n) * a.nodes_y * a.nodes_x * NODE;
+  const float* nodes = a.nodes + u64(n) * u32(a.nodes_y * a.nodes_x * NODE);
   const int pitch = 1 << a.pitch_log2, inside = pitch - 1;
-  const float step = 1.0f / float(pitch);
+  const float step = __uint_as_float(u32(127 - a.pitch_log2) << 23);  // 1 / pitch
   for (int t = threadIdx.x; t < 256; t += blockDim.x) {
     int x = int(blockIdx.x) * 32 + (t & 31), y = (int(blockIdx.y) * 8 + (t >> 5)) * ROWS;
     if (x >= a.width || y >= a.height) continue;
-    const float* node = nodes + ((y >> a.pitch_log2) * a.nodes_x + (x >> a.pitch_log2)) * NODE;
-    const float* below = node + a.nodes_x * NODE;
-    float tx = (float(x & inside) + 0.5f) * step;
+    const float* node = nodes + u32(((y >> a.pitch_log2) * a.nodes_x + (x >> a.pitch_log2)) * NODE);
+    const float* below = node + u32(a.nodes_x * NODE);
+    float tx = (float(x & inside) + 0.5f) * step, first_ty = (float(y & inside) + 0.5f) * step;
     Controls upper = lerp_controls(load_node(node), load_node(node + NODE), tx);
     Controls lower = lerp_controls(load_node(below), load_node(below + NODE), tx);
 #pragma unroll
     for (int j = 0; j < ROWS; ++j) {
       if (y + j >= a.height) break;
-      float ty = (float((y & inside) + j) + 0.5f) * step;
-      Controls c = lerp_controls(upper, lower, ty);
+      // Exact, as the pitch is a power of two.
+      Controls c = lerp_controls(upper, lower, fma_(float(j), step, first_ty));
       Color color = sample_image(image, c.v[0], c.v[1], a.fill);
 #if COLOR_MODE & 2
       if (mode & ADDITIVE_HSV) color = add_hsv(color, c.v[6], c.v[7], c.v[8]);

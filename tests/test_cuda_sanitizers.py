@@ -34,8 +34,8 @@ SLIPS = {
     "tile edge": ("if (y < height && x < width)", "if (y < height)", "heap-buffer-overflow"),
     "noise": ("k < 4 && 4 * i + k < n_noise", "k < 4", "heap-buffer-overflow"),
     "output edge": ("if (y + j >= a.height) break;", "", "heap-buffer-overflow"),
-    "third word": ("shift == 24 ?", "shift >= 8 ?", "heap-buffer-overflow"),
-    "cast": ("u8(int(clip(v + 0.5f, 0.0f, 255.0f)))", "u8(int(v * 1e12f))", "outside the range"),
+    "third word": ("(offset & 3u) == 3u ?", "(offset & 3u) != 0u ?", "heap-buffer-overflow"),
+    "cast": ("__fadd_rd(clip(v + 0.5f, 255.0f), MAGIC)", "float(int(v * 1e12f))", "outside the range"),
 }
 QUICK_SLIPS = ("last row",)
 

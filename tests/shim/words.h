@@ -5,6 +5,20 @@ static inline uint32_t __float_as_uint(float f) { uint32_t u; memcpy(&u, &f, 4);
 static inline float __uint_as_float(uint32_t u) { float f; memcpy(&f, &u, 4); return f; }
 static inline float __fmaf_rn(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 static inline float __fsqrt_rn(float x) { return __builtin_sqrtf(x); }
+// PTX's min, max and saturation: -0 < +0, and a NaN loses.
+static inline float device_max(float a, float b) {
+  if (a != a || b != b) return a != a ? b : a;
+  if (a == b) return __builtin_signbit(a) ? b : a;
+  return a > b ? a : b;
+}
+static inline float device_min(float a, float b) {
+  if (a != a || b != b) return a != a ? b : a;
+  if (a == b) return __builtin_signbit(a) ? a : b;
+  return a < b ? a : b;
+}
+#define fmaxf device_max
+#define fminf device_min
+static inline float __saturatef(float x) { return fminf(fmaxf(x, 0.0f), 1.0f); }
 static inline float __fadd_rd(float a, float b) {
   // The sum of two floats is exact in double here (both below 2^24), so only the last step rounds.
   double exact = double(a) + double(b);
