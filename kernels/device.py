@@ -5,6 +5,7 @@ launches is handed out again only to later work of the same stream. Its pinned h
 events: a staging buffer that is dropped here is reused only after its copy has been made.
 """
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +24,15 @@ if TYPE_CHECKING:
 ALIGNMENT = 256
 #: Largest grid in its third axis, hence samples of one call.
 MOST_SAMPLES = 65535
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Launches of a batch, and the memory that they use besides its sources."""
+
+    launches: list[cuda.Launch]
+    scratch: "torch.Tensor"
+    out: "torch.Tensor"
 
 
 class DevicePass:
@@ -94,6 +104,18 @@ class DevicePass:
             seed: 64 bits.
             out: As for a call.
         """
+        prepared = self.prepare(samples, seed, out)
+        self.enqueue(prepared.launches)
+        return prepared.out
+
+    def enqueue(self, launches: list[cuda.Launch]) -> None:
+        """Enqueue launches on torch's current stream."""
+        stream = current_stream(self.device)
+        for launch in launches:
+            self.launcher.launch(launch, stream)
+
+    def prepare(self, samples: np.ndarray, seed: int, out: "torch.Tensor | None" = None) -> Prepared:
+        """Enqueue the upload of records, and say what is to be launched; arguments as for `run`."""
         import torch
 
         n, fused = len(samples), self.fused_pass
@@ -103,7 +125,7 @@ class DevicePass:
             )
         out = self.empty(n) if out is None else out
         if not n:
-            return out
+            return Prepared([], out, out)
         sizes = {"records": samples.nbytes, "copies": cuda.place_copies(samples) + 16, "modes": 4 * n}
         sizes |= {name: 4 * floats for name, floats in self.geometry.scratch_floats(n).items()}
         places, total = {}, 0
@@ -120,12 +142,10 @@ class DevicePass:
             nodes=base + places["nodes"], fields=base + places["fields"], columns=base + places["columns"],
             modes=base + places["modes"], out=out.data_ptr(),
         )  # fmt: skip
-        stream = current_stream(self.device)
-        for launch in cuda.launches(
+        found = cuda.launches(
             fused.plan, self.geometry, samples, len(fused.transforms), seed, fused.scales, fused.bias, at
-        ):
-            self.launcher.launch(launch, stream)
-        return out
+        )
+        return Prepared(found, scratch, out)
 
     def allocate(self, shape: tuple[int, ...], dtype: "torch.dtype") -> "torch.Tensor":
         """An uninitialized tensor on the device, or a named error."""
@@ -176,4 +196,4 @@ def _aligned(n_bytes: int) -> int:
     return max(1, -(-n_bytes // ALIGNMENT)) * ALIGNMENT
 
 
-__all__ = ["ALIGNMENT", "MOST_SAMPLES", "DevicePass", "allocate", "current_stream", "stage"]
+__all__ = ["ALIGNMENT", "MOST_SAMPLES", "DevicePass", "Prepared", "allocate", "current_stream", "stage"]

@@ -39,5 +39,24 @@ def loader(
     write_json(json_file, result)
 
 
+@main.command("gpu")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="An ImageFolder for the loaders; photographs are drawn if left out.",
+)
+@click.option("--device", default="cuda", show_default=True, help="cuda or cuda:N.")
+@click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="Interleaved rounds.")
+@click.option("--quick", is_flag=True, help="A few rows of each table: to see that everything runs.")
+@options.json_file
+def gpu(data: Path | None, device: str, rounds: int, quick: bool, json_file: Path | None) -> None:
+    """Measure kernels, loaders and others' work on a CUDA GPU."""
+    from .gpu_bench import report, run
+
+    result = run(data, device=device, rounds=rounds, quick=quick)
+    report(result)
+    write_json(json_file, result)
+
+
 if __name__ == "__main__":
     main(prog_name="python -m fieldloom.perf")

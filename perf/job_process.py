@@ -48,7 +48,7 @@ def _first_batch(job: str, files: list[tuple[str, int]], setting: dict[str, Any]
         augment = list(fl.preset("rfa" if job == "J3c" else "imagenet"))
         with fl.DataLoader(
             files, batch_size=setting["batch"], size=setting["size"], shuffle=True,
-            threads=setting["threads"], augment=augment,
+            threads=setting["threads"], augment=augment, device="cpu",
         ) as loader:  # fmt: skip
             next(iter(loader))
             return time.perf_counter() - start

@@ -15,11 +15,13 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @contextmanager
-def _ours(files: Files, batch: int, size: int, threads: int, augment: list[Any]) -> Iterator[Epoch]:
+def _ours(
+    files: Files, batch: int, size: int, threads: int, augment: list[Any], device: str
+) -> Iterator[Epoch]:
     import fieldloom as fl
 
     with fl.DataLoader(
-        files, batch_size=batch, size=size, shuffle=True, threads=threads, augment=augment
+        files, batch_size=batch, size=size, shuffle=True, threads=threads, augment=augment, device=device
     ) as loader:
 
         def epoch() -> int:
@@ -28,14 +30,15 @@ def _ours(files: Files, batch: int, size: int, threads: int, augment: list[Any])
         yield epoch
 
 
-def j1(files: Files, batch: int, size: int, threads: int) -> Any:
+def j1(files: Files, batch: int, size: int, threads: int, device: str = "cpu") -> Any:
     """RandomResizedCrop, flip, normalize -> float32 NCHW, by fieldloom."""
     import fieldloom as fl
 
-    return _ours(files, batch, size, threads, [fl.RandomResizedCrop(), fl.HorizontalFlip(), fl.Normalize()])
+    augment = [fl.RandomResizedCrop(), fl.HorizontalFlip(), fl.Normalize()]
+    return _ours(files, batch, size, threads, augment, device)
 
 
-def j3c(files: Files, batch: int, size: int, threads: int) -> Any:
+def j3c(files: Files, batch: int, size: int, threads: int, device: str = "cpu") -> Any:
     """J1 with a translate field and four color fields on every image, by fieldloom."""
     import fieldloom as fl
 
@@ -46,7 +49,7 @@ def j3c(files: Files, batch: int, size: int, threads: int) -> Any:
         fl.ColorField(p=1.0),
         fl.Normalize(),
     ]
-    return _ours(files, batch, size, threads, augment)
+    return _ours(files, batch, size, threads, augment, device)
 
 
 @contextmanager

@@ -27,14 +27,24 @@ TARGETS: tuple[tuple[str, str, float], ...] = (
 class JobProcess:
     """A job in its own process, driven by commands."""
 
-    def __init__(self, job: str, files: Files, batch_size: int, size: int, threads: int) -> None:
+    def __init__(
+        self,
+        job: str,
+        files: Files,
+        batch_size: int,
+        size: int,
+        threads: int,
+        module: str = "fieldloom.perf.job_process",
+        **setting: str,
+    ) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "fieldloom.perf.job_process"],
+            [sys.executable, "-m", module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
-        self._send({"job": job, "files": files, "batch": batch_size, "size": size, "threads": threads})
+        base = {"job": job, "files": files, "batch": batch_size, "size": size, "threads": threads}
+        self._send(base | setting)
 
     def _send(self, line: Any) -> None:
         assert self._process.stdin is not None

@@ -47,7 +47,9 @@ def batch_size(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def device(command: Callable[..., Any]) -> Callable[..., Any]:
     """--device."""
-    return click.option("--device", default="auto", show_default=True, help="auto or cpu.")(command)
+    return click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")(
+        command
+    )
 
 
 def size(command: Callable[..., Any]) -> Callable[..., Any]:

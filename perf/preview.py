@@ -79,7 +79,7 @@ def preview(
 
 def _visible(tensor: Any) -> NDArray[np.uint8]:
     """Float32 0..1 -> uint8; float32 because the kernels are compiled for it already."""
-    return (tensor.numpy() * 255 + 0.5).astype(np.uint8)
+    return (tensor.cpu().numpy() * 255 + 0.5).astype(np.uint8)
 
 
 def _original(data: NDArray[np.uint8], id: int, name: str) -> NDArray[np.uint8]:
