@@ -87,12 +87,11 @@ def test_a_loader_gives_the_bits_of_the_cpu(source: Any, layout: str) -> None:
         fl.DataLoader(source, device="cuda", **options) as ours,
         fl.DataLoader(source, device="cpu", **options) as theirs,
     ):
-        for one, other in zip(ours, theirs, strict=True):
+        for one, other in zip(check_ledger(ours), theirs, strict=True):
             assert one.images.is_cuda
             assert one.images.stride() == other.images.stride()
             for name in ("images", "targets", "ids", "weights"):
                 assert bits(getattr(one, name)) == bits(getattr(other, name)), name
-        check_ledger(ours)
 
 
 def test_images_that_are_on_the_gpu_already() -> None:
@@ -120,7 +119,7 @@ def test_files_decode_within_a_level_or_so() -> None:
 
 
 def test_a_slow_consumer_never_sees_other_pixels() -> None:
-    """The consumer's stream lags far behind the host; memory must not be given out again before it has read."""
+    """Its stream lags far behind the host: memory must not be given out again before it has read."""
     options: dict[str, Any] = {"batch_size": 8, "size": 64, "augment": FULL, "prefetch": 1}
     with fl.DataLoader((STACK, LABELS), device="cpu", **options) as theirs:
         expected = [batch.images.clone() for batch in theirs]
@@ -218,8 +217,7 @@ def test_damaged_files_cost_themselves_only(action: str) -> None:
         source[5], source[20], source[41] = (cut, 0), (damaged_png(), 0), (text_file(), 0)
         loader = fl.DataLoader(source, 8, 32, device="cuda", on_bad_sample={action!r})
         for _ in range(2):
-            ids = [i for batch in loader for i in batch.ids.tolist()]
-            check_ledger(loader)
+            ids = [i for batch in check_ledger(loader) for i in batch.ids.tolist()]
             assert 20 not in ids and 41 not in ids
             assert len(ids) == (64 if {action!r} == "substitute" else 64 - len(loader.ledger.bad))
             assert set(range(64)) - set(ids) <= {{5, 20, 41}}

@@ -92,8 +92,7 @@ def on_cpu(source: Any, **options: Any) -> list[fl.Batch]:
 def check_equal(source: Any, **options: Any) -> None:
     options = {"batch_size": 4, "size": 16, "augment": FULL, "seed": 3, "shuffle": True, **options}
     with fl.DataLoader(source, **options) as loader:
-        batches = list(loader)
-        check_ledger(loader)
+        batches = check_ledger(loader)
     for ours, theirs in zip(batches, on_cpu(source, **options), strict=True):
         for name in ("images", "targets", "ids", "weights"):
             one, other = getattr(ours, name), getattr(theirs, name)
