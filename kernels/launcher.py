@@ -29,6 +29,16 @@ class Launcher(Protocol):
         ...
 
 
+class _Handle:
+    """A stream handle in the CUDA stream protocol, by which CuPy takes it without owning it."""
+
+    def __init__(self, handle: int) -> None:
+        self._handle = handle
+
+    def __cuda_stream__(self) -> tuple[int, int]:
+        return 0, self._handle
+
+
 class CupyLauncher:
     """Launches the kernels of one variant on one CUDA device; compiled when constructed, once a process.
 
@@ -50,11 +60,12 @@ class CupyLauncher:
 
     def launch(self, launch: cuda.Launch, stream: int) -> None:
         """Enqueue one kernel on a stream of this device; returns before it runs."""
-        with self._device(), self._stream(stream):
+        with self._cupy.cuda.Device(self._index):
             # CuPy passes a NumPy array of one element by value: here the whole struct of arguments.
             self._functions[launch.kernel](
-                launch.grid, (cuda.THREADS, 1, 1), (launch.args,), shared_mem=4 * launch.shared_floats
-            )
+                launch.grid, (cuda.THREADS, 1, 1), (launch.args,), shared_mem=4 * launch.shared_floats,
+                stream=self._stream(stream),
+            )  # fmt: skip
 
     def registers(self) -> dict[str, int]:
         """Registers of a thread, by kernel."""
@@ -62,13 +73,10 @@ class CupyLauncher:
         attribute = getattr(driver, "CU_FUNC_ATTRIBUTE_NUM_REGS", 4)
         return {name: driver.funcGetAttribute(attribute, f.ptr) for name, f in self._functions.items()}
 
-    def _device(self) -> Any:
-        return self._cupy.cuda.Device(self._index)
-
     def _stream(self, handle: int) -> Any:
         # A few handles in a process's life: torch's streams come from pools of 32.
         if handle not in self._streams:
-            self._streams[handle] = self._cupy.cuda.ExternalStream(handle, self._index)
+            self._streams[handle] = self._cupy.cuda.Stream.from_external(_Handle(handle))
         return self._streams[handle]
 
 

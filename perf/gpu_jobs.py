@@ -24,17 +24,18 @@ def dali_j1(files: Files, batch: int, size: int, threads: int, device: str = "cu
 
     index = torch.device(device).index or 0
     pipe = Pipeline(batch, threads, index, seed=1)
+    constants: Any = types  # their names are made at import, unseen by type checkers
     with pipe:
         encoded, targets = fn.readers.file(
             files=[f for f, _ in files], labels=[label for _, label in files], random_shuffle=True,
             initial_fill=1024, name="reader",
         )  # fmt: skip
-        images = fn.decoders.image_random_crop(
-            encoded, device="mixed", random_area=[0.08, 1.0], output_type=types.RGB
+        images: Any = fn.decoders.image_random_crop(
+            encoded, device="mixed", random_area=[0.08, 1.0], output_type=constants.RGB
         )
         images = fn.resize(images, resize_x=size, resize_y=size)
         images = fn.crop_mirror_normalize(
-            images, dtype=types.FLOAT, output_layout="CHW", mirror=fn.random.coin_flip(),
+            images, dtype=constants.FLOAT, output_layout="CHW", mirror=fn.random.coin_flip(),
             mean=[255 * m for m in MEAN], std=[255 * s for s in STD],
         )  # fmt: skip
         pipe.set_outputs(images, targets)

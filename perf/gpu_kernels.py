@@ -54,6 +54,7 @@ class Case:
         self.n, self.side = n, round(size * shrink)
         self.fused = compile_pass(dtype, border, degrees, size)
         self.device_pass = DevicePass(self.fused, device)
+        self.launcher: Any = self.device_pass.launcher
         self.bytes_in = n * self.side**2 * 3
         out_bytes = self.device_pass.empty(1).nbytes * n
         self.bytes = self.bytes_in + out_bytes
@@ -127,7 +128,7 @@ def _row(device: Any, row: tuple[str, str, float, float], n: int, size: int, cop
         "us": {**{kernel: spread(us) for kernel, us in times.items()}, "batch": spread(whole)},
         "fused_gb_per_s": spread(bandwidth, 1),
         "percent_of_copy": round(100 * spread(bandwidth)["median"] / copy, 1),
-        "registers": case.device_pass.launcher.registers(),
+        "registers": case.launcher.registers(),
         "enqueue_us": spread(case.enqueue_us(), 1),
         "bits_equal_cpu": case.equal_bits(),
     }  # fmt: skip

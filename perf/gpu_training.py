@@ -1,7 +1,7 @@
 """How much of a training step the GPU waits for the loader: bfloat16 ResNet-18, or a small network."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import Any
 
 from fieldloom.perf.gpu_timing import spread
@@ -54,7 +54,7 @@ def measure(
         optimizer.step()
         optimizer.zero_grad()
 
-    def endless() -> Iterator[Any]:
+    def endless() -> Generator[Any, None, None]:
         while True:
             yield from loader
 

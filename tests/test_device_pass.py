@@ -1,5 +1,6 @@
 """`DevicePass` without a device: its launches run on the CPU under the shim, its memory is torch's."""
 
+import contextlib
 import sys
 import types
 from typing import Any
@@ -182,6 +183,42 @@ def test_a_refused_source_shows_the_compilers_log(monkeypatch: pytest.MonkeyPatc
         launcher.build(VARIANT, "sm_75")
     assert "fieldloom.cu(7): error: no" in str(caught.value)
     assert nvrtc.alive == 0
+
+
+def test_launches_take_grid_block_struct_and_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[Any, ...]] = []
+
+    class Device(contextlib.nullcontext):
+        compute_capability = "90"
+
+        def __init__(self, index: int) -> None:
+            super().__init__(self)
+            self.index = index
+
+    class Module:
+        def load(self, binary: bytes) -> None:
+            assert binary == b"machine code"
+
+        def get_function(self, name: str) -> Any:
+            return lambda grid, block, args, *, shared_mem, stream: calls.append(
+                (name, grid, block, args, shared_mem, stream)
+            )
+
+    install(monkeypatch, FakeNvrtc(refuses=False))
+    cupy_cuda: Any = sys.modules["cupy.cuda"]
+    cupy_cuda.Device, cupy_cuda.Module = Device, Module
+    cupy_cuda.Stream = types.SimpleNamespace(from_external=lambda handle: handle.__cuda_stream__())
+    launcher._load.cache_clear()
+    one = launcher.CupyLauncher(VARIANT, 3)
+    args = np.zeros(1, cuda.LATTICE_ARGS)
+    for stream in (16, 32):
+        one.launch(cuda.Launch("lattice", (5, 1, 1), 7, args), stream)
+    assert [call[:3] + call[4:] for call in calls] == [
+        ("lattice", (5, 1, 1), (256, 1, 1), 28, (0, 16)), ("lattice", (5, 1, 1), (256, 1, 1), 28, (0, 32)),
+    ]  # fmt: skip
+    assert all(call[3] == (args,) and call[3][0].size == 1 for call in calls)
+    launcher._load.cache_clear()
+    launcher.build.cache_clear()
 
 
 def test_without_cupy_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

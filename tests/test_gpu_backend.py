@@ -222,7 +222,7 @@ def test_the_loader_takes_no_image_of_a_stack_by_itself(monkeypatch: pytest.Monk
 def test_resident_images_are_checked() -> None:
     good = torch.zeros(3, 4, 5, 3, dtype=torch.uint8)
     source = ResidentSource(good, torch.tensor([0, 1, 2]))
-    assert (len(source), source.device, source.dense.owner.data_ptr()) == (3, "cpu", good.data_ptr())
+    assert (len(source), source.device, source.dense.pointer) == (3, "cpu", good.data_ptr())
     assert source.pixels(1).shape == (4, 5, 3)
     for images, words in (
         (good.float(), "type torch.float32"),

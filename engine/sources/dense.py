@@ -37,7 +37,8 @@ class DensePixels:
         if images.strides[2:] != (3, 1) or images.strides[1] < 0:
             return None
         pointer = images.__array_interface__["data"][0]
-        return cls(pointer, images.strides[0], images.strides[1], *images.shape[1:3], images)
+        height, width = images.shape[1:3]
+        return cls(pointer, images.strides[0], images.strides[1], height, width, images)
 
     @classmethod
     def of_tensor(cls, images: Any) -> "DensePixels":

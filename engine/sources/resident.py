@@ -52,7 +52,8 @@ class ResidentSource(Source):
                 remedy="Pass one label an image.",
             )
         self.device = str(images.device)
-        self.dense = DensePixels.of_tensor(images.detach())
+        self._images = images.detach()
+        self.dense = DensePixels.of_tensor(self._images)
         self.targets = check_labels(labels, check_num_classes(num_classes), self.name)
 
     def name(self, i: int) -> str:
@@ -61,7 +62,7 @@ class ResidentSource(Source):
 
     def pixels(self, i: int) -> NDArray[np.uint8]:
         """A copy of the image of sample `i` in host memory; waits for the GPU."""
-        return np.asarray(self.dense.owner[i].cpu())
+        return np.asarray(self._images[i].cpu())
 
 
 def is_resident(images: object) -> bool:
