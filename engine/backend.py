@@ -42,8 +42,10 @@ class Backend(Protocol):
         """Single images from host memory, where the kernels can read them."""
         ...
 
-    def augment(self, keys: Keys, windows: Windows, sources: Sources) -> "torch.Tensor":
-        """The fused pass, in the loader's layout."""
+    def augment(
+        self, keys: Keys, windows: Windows, sources: Sources, samples: np.ndarray | None
+    ) -> "torch.Tensor":
+        """The fused pass, in the loader's layout; `samples`: its records, where they are drawn already."""
         ...
 
     def deliver(self, batch: Batch, owner: Any) -> Any:

@@ -87,9 +87,13 @@ class GpuBackend:
         shapes = np.array([image.shape[:2] for image in images], np.int32).reshape(-1, 2)
         return Sources(pointers, shapes[:, 0], shapes[:, 1], shapes[:, 1].astype(np.int64) * 3, memory)
 
-    def augment(self, keys: Keys, windows: Windows, sources: Sources) -> "torch.Tensor":
+    def augment(
+        self, keys: Keys, windows: Windows, sources: Sources, samples: np.ndarray | None
+    ) -> "torch.Tensor":
         """Enqueue the fused pass."""
-        out = self._pass(keys, windows, sources)
+        if samples is None:
+            samples = self._pass.fused_pass.records(keys, windows, sources)
+        out = self._pass.run(samples, keys.seed)
         return out.permute(0, 3, 1, 2) if self._layout == "channels_last" else out
 
     def deliver(self, batch: Batch, owner: Any) -> OnDevice:

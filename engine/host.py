@@ -51,14 +51,16 @@ class HostBackend:
         """The kernels read them where they are."""
         return Sources.of_arrays(images)
 
-    def augment(self, keys: Keys, windows: Windows, sources: Sources) -> "torch.Tensor":
+    def augment(
+        self, keys: Keys, windows: Windows, sources: Sources, samples: np.ndarray | None
+    ) -> "torch.Tensor":
         """The fused pass, done when this returns."""
         form, n = self._pass.plan, len(keys)
         size = (form.height, form.width)
         shape = (n, 3, *size) if form.planar else (n, *size, 3)
         out = self._buffers.take(shape, self._pass.empty(0).dtype)
         if n:
-            self._pass(keys, windows, sources, out, self._pool)
+            self._pass(keys, windows, sources, out, self._pool, samples)
         return to_tensor(out, form.dtype, self._layout)
 
     def deliver(self, batch: Batch, owner: Any) -> Batch:

@@ -29,6 +29,9 @@ from .timings import Timings
 
 #: Batches whose bytes are read before the decoder asks for them.
 READ_AHEAD = 1
+#: Samples of stacked images whose random numbers are drawn together: array operations have a cost of their
+#: own, which small batches of small images would pay each time.
+DRAWN_TOGETHER = 4096
 
 #: What `Backend.deliver` made of a batch, or why there is none.
 Outcome = Any
@@ -49,6 +52,7 @@ class Work:
         errors: Position in the batch -> why that sample is bad.
         places: Position in the batch of each image that goes to the decoder.
         fatal: What makes the whole batch impossible: a data set that is gone, a bug in a user's source.
+        samples: Records of the fused pass, where they are drawn before the batch is made.
     """
 
     index: int
@@ -59,6 +63,7 @@ class Work:
     errors: dict[int, SampleError] = field(default_factory=dict)
     places: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     fatal: Exception | None = None
+    samples: np.ndarray | None = None
 
 
 class Production:
@@ -107,7 +112,8 @@ class Production:
         return self._outcomes(plan, slices, BadSamples(self._policy.limit(self.ledger.planned), self._log))
 
     def _outcomes(self, plan: EpochPlan, slices: list[slice], bad: BadSamples) -> Outcomes:
-        decoded = self._pixels(plan, slices) if self._source.stored == "pixels" else self._files(plan, slices)
+        make = self._files if self._source.stored != "pixels" else self._pixels
+        decoded = (make if self._dense is None else self._stacked)(plan, slices)
         # Closed by name: the traceback of a delivered error may keep this frame alive for long.
         with self._backend.working(), closing(decoded):
             for job in decoded:
@@ -189,17 +195,27 @@ class Production:
         for index, where in enumerate(slices):
             work = self._work(plan, index, where)
             with self.timings.stage("read"):
-                crops = self._single(plan, work) if self._dense is None else self._stacked(plan, work)
+                crops = self._single(plan, work)
             yield DecodedJob(DecodeJob([], work.windows.rects, [], work), crops)  # type: ignore[arg-type]
 
-    def _stacked(self, plan: EpochPlan, work: Work) -> Sources:
-        """Windows of images that lie evenly in memory: no image is touched, and none can be bad."""
+    def _stacked(self, plan: EpochPlan, slices: list[slice]) -> Decoded:
+        """Images that lie evenly in memory: no image is touched here, and none can be bad."""
         assert self._dense is not None
-        n = len(work.ids)
-        work.places = np.arange(n)
-        keys = self._keys(plan, work.ids, work.occurrences)
-        work.windows = self._pass.windows(keys, self._dense.sizes(n))
-        return self._dense.sources(work.ids, work.windows.rects)
+        each = max(1, DRAWN_TOGETHER // self._batch_size)
+        for first in range(0, len(slices), each):
+            group = slices[first : first + each]
+            with self.timings.stage("read"):
+                whole = slice(group[0].start, group[-1].stop)
+                keys = self._keys(plan, plan.ids[whole], plan.occurrences[whole])
+                windows = self._pass.windows(keys, self._dense.sizes(len(keys)))
+                sources = self._dense.sources(keys.ids, windows.rects)
+                samples = self._pass.records(keys, windows, sources)
+            for index, where in enumerate(group, first):
+                own = slice(where.start - whole.start, where.stop - whole.start)
+                work = self._work(plan, index, where)
+                work.windows = Windows(windows.views[own], windows.rects[own])
+                work.places, work.samples = np.arange(len(work.ids)), samples[own]
+                yield DecodedJob(DecodeJob([], work.windows.rects, [], work), sources.cut(own))  # type: ignore[arg-type]
 
     def _single(self, plan: EpochPlan, work: Work) -> Sources:
         """Windows of images that the source gives one by one."""
@@ -311,7 +327,7 @@ class Production:
 
         keys = self._keys(plan, work.ids, work.occurrences)
         batch = Batch(
-            self._backend.augment(keys, work.windows, pixels),
+            self._backend.augment(keys, work.windows, pixels, work.samples),
             torch.from_numpy(self._source.targets[work.ids]),
             torch.from_numpy(work.ids),
             torch.from_numpy(work.weights),

@@ -53,6 +53,11 @@ class Sources:
         strides = np.fromiter((a.strides[0] for a in arrays), np.int64, n)
         return cls(pointers, heights, widths, strides, list(arrays))
 
+    def cut(self, where: slice) -> "Sources":
+        """Some of them, in place."""
+        columns = (self.pointers, self.heights, self.widths, self.strides)
+        return Sources(*(column[where] for column in columns), self.owner)
+
 
 class FusedPass:
     """One PassPlan with its tables. Immutable after construction, so that threads may share it.
@@ -145,6 +150,7 @@ class FusedPass:
         sources: Sources,
         out: np.ndarray | None = None,
         executor: Executor | None = None,
+        samples: np.ndarray | None = None,
     ) -> np.ndarray:
         """Augment a batch.
 
@@ -154,13 +160,15 @@ class FusedPass:
             sources: Pixels of each `windows.rects`.
             out: Where to write, as `empty` makes it; None makes one.
             executor: Pool that shares the samples among threads; None stays in this one.
+            samples: What `records` gave for these arguments, where that is known already.
 
         Returns:
             `out`.
         """
         out = self.empty(len(keys)) if out is None else out
+        samples = self.records(keys, windows, sources) if samples is None else samples
         cpu.run(
-            self.records(keys, windows, sources), transforms=self.transforms, basis=self.basis,
+            samples, transforms=self.transforms, basis=self.basis,
             seed=keys.seed, pitch=self.pitch, border=BORDERS[self.plan.border], fill=self.fill,
             center=self.plan.center,
             scales=self.scales, bias=self.bias, dtype=self.plan.dtype, planar=self.plan.planar,

@@ -232,3 +232,26 @@ def test_resident_images_are_checked() -> None:
     ):
         with pytest.raises(fl.ArgumentError, match=words):
             ResidentSource(images, [0, 1, 2])
+
+
+@pytest.mark.parametrize("together", [1, 3, 7, 4096])
+@pytest.mark.parametrize("drop_last", [True, False])
+def test_drawing_batches_together_changes_no_bit(
+    monkeypatch: pytest.MonkeyPatch, together: int, drop_last: bool
+) -> None:
+    monkeypatch.setattr("fieldloom.production.DRAWN_TOGETHER", together)
+    options: dict[str, Any] = {"batch_size": 3, "size": 16, "augment": FULL, "shuffle": True}
+    with (
+        fl.DataLoader((STACK, LABELS), drop_last=drop_last, **options) as stack,
+        fl.DataLoader(([*STACK], LABELS), drop_last=drop_last, **options) as single,
+    ):
+        for loader in (stack, single):
+            loader.select([3, 3, 9, 1, 0, 10, 3, 5], [1, 2, 3, 4, 5, 6, 7, 8])
+        for one, other in zip(stack, single, strict=True):
+            for name in ("images", "targets", "ids", "weights"):
+                assert torch.equal(getattr(one, name), getattr(other, name)), name
+
+
+def test_an_empty_stack() -> None:
+    with fl.DataLoader((STACK[:0], []), size=8) as loader:
+        assert list(loader) == []
