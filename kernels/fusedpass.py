@@ -55,8 +55,9 @@ class Sources:
 
     def cut(self, where: slice) -> "Sources":
         """Some of them, in place."""
-        columns = (self.pointers, self.heights, self.widths, self.strides)
-        return Sources(*(column[where] for column in columns), self.owner)
+        return Sources(
+            self.pointers[where], self.heights[where], self.widths[where], self.strides[where], self.owner
+        )
 
 
 class FusedPass:
