@@ -214,7 +214,8 @@ def test_many_bad_images_in_a_row_leave_nothing_behind(decoder):
     list(decoder.decode([one] * 3))
     before = resources()
     assert sum(len(done.failures) for done in decoder.decode([one] * 30)) == 30 * BATCH
-    assert resources() == before
+    # Fewer is fine: threads of a pipeline that an earlier test dropped may have been ending still.
+    assert all(now <= then for now, then in zip(resources(), before, strict=True))
     assert len(list(decoder.decode(jobs(2)))) == 2
 
 
