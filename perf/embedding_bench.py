@@ -9,7 +9,6 @@ Decoding alone is the floor. Bytes are in memory, headers are checked beforehand
 """
 
 import json
-import statistics
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +25,7 @@ from fieldloom.kernels.draws import Keys, Windows
 from fieldloom.kernels.fusedpass import FusedPass, Sources
 from fieldloom.perf.loader_bench import find_files
 from fieldloom.perf.machine import describe
+from fieldloom.perf.spread import spread
 from fieldloom.perf.usage import cpu_seconds
 from fieldloom.pipelines.decode import CropDecoder
 from fieldloom.pipelines.header import Header, check_header
@@ -241,18 +241,9 @@ def _summary(rows: Rounds, base: Rounds) -> dict[str, Any]:
     """Times of one way, and their ratios to another's of the same round."""
     report = {}
     for k, kind in enumerate(("cpu", "wall")):
-        report[f"{kind}_ms_per_image"] = _spread([row[k] for row in rows])
-        report[f"{kind}_over_outside"] = _spread([a[k] / b[k] for a, b in zip(rows, base, strict=True)])
+        report[f"{kind}_ms_per_image"] = spread([row[k] for row in rows])
+        report[f"{kind}_over_outside"] = spread([a[k] / b[k] for a, b in zip(rows, base, strict=True)])
     return report
-
-
-def _spread(values: list[float]) -> dict[str, Any]:
-    return {
-        "median": round(statistics.median(values), 4),
-        "min": round(min(values), 4),
-        "max": round(max(values), 4),
-        "n": len(values),
-    }
 
 
 @click.command()

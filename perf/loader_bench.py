@@ -7,7 +7,6 @@ whole process tree an image; it is robust on a shared machine, where images/s is
 
 import importlib.util
 import json
-import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 from fieldloom.perf.jobs import JOBS, Files
 from fieldloom.perf.machine import describe
 from fieldloom.perf.pass_bench import measure_pass
+from fieldloom.perf.spread import spread
 
 #: What the project set itself: (figure, limit, what it is compared to).
 TARGETS: tuple[tuple[str, str, float], ...] = (
@@ -123,22 +123,13 @@ def _summary(rounds: list[dict[str, Any]], first_batch_s: float | None) -> dict[
     cpu = [1e3 * r["cpu_s"] / r["n"] for r in rounds]
     speed = [r["n"] / r["wall_s"] for r in rounds]
     summary = {
-        "cpu_ms_per_image": _spread(cpu),
-        "images_per_s": _spread(speed),
+        "cpu_ms_per_image": spread(cpu),
+        "images_per_s": spread(speed),
         "peak_mb": round(max(r["peak_mb"] for r in rounds), 1),
     }
     if first_batch_s is not None:
         summary["first_batch_s"] = round(first_batch_s, 3)
     return summary
-
-
-def _spread(values: list[float]) -> dict[str, Any]:
-    return {
-        "median": round(statistics.median(values), 4),
-        "min": round(min(values), 4),
-        "max": round(max(values), 4),
-        "n": len(values),
-    }
 
 
 def _targets(report: dict[str, Any]) -> list[dict[str, Any]]:

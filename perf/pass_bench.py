@@ -1,10 +1,11 @@
 """The fused pass alone: 256 x 256 in memory -> 224 x 224, one thread."""
 
-import statistics
 import time
 from typing import Any
 
 import numpy as np
+
+from fieldloom.perf.spread import spread
 
 #: Timed repeats of a batch of 64.
 REPEATS = 15
@@ -36,10 +37,5 @@ def measure_pass(size: int = 224, source_side: int = 256, n: int = 64) -> dict[s
         times.append(1e3 * (time.thread_time() - start) / n)
     return {
         "what": f"{source_side} -> {size}, translate field + 4 color fields + normalize, float32 NCHW",
-        "cpu_ms_per_image": {
-            "median": round(statistics.median(times), 4),
-            "min": round(min(times), 4),
-            "max": round(max(times), 4),
-            "n": REPEATS,
-        },
+        "cpu_ms_per_image": spread(times),
     }
