@@ -7,8 +7,8 @@ FieldloomError                  .what .where .why .remedy .sample .file
 │  ├─ MissingError(FileNotFoundError)
 │  ├─ ShardError
 │  ├─ ManifestError
-│  └─ UnsafeError               not a regular file, or outside the data set
-├─ SampleError                  one sample is bad; the only kind that can be skipped
+│  └─ UnsafeError               not a regular file
+├─ SampleError                  one sample is bad; while loading, the only kind that can be skipped
 │  ├─ DecodeError               its bytes are not a decodable image
 │  ├─ LimitError                its header asks for more than `max_pixels`
 │  ├─ LabelError                its label is not usable
@@ -121,7 +121,7 @@ class ManifestError(SourceError):
 
 
 class UnsafeError(SourceError):
-    """A path is not a regular file, or leads outside the data set."""
+    """A path is not a regular file (links to regular files are followed)."""
 
 
 class SampleError(FieldloomError):

@@ -44,7 +44,10 @@ class Ledger:
     bad: list[BadSample] = field(default_factory=list)
 
     def balanced(self) -> bool:
-        """Whether everything planned is accounted for; true at the end of a complete epoch."""
+        """Whether everything planned is accounted for; true at the end of a complete epoch.
+
+        Under on_bad_sample="raise" a batch that raised was not delivered, and its samples stay open.
+        """
         return self.planned == self.delivered + self.skipped + self.substituted
 
 

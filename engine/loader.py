@@ -61,12 +61,17 @@ class DataLoader:
         border: What lies beyond a crop's edge: "reflect", "edge" or "constant" (`fill`).
         fill: RGB 0..255, or one number.
         on_bad_sample: "raise" (at the batch concerned; `next` then goes on with the following one),
-            "skip" (the batch shrinks) or "substitute" (another sample of the epoch).
-        max_bad: Bad samples allowed in an epoch: a count, or a fraction below 1; None is no limit.
+            "skip" (the batch shrinks) or "substitute" (another sample of the epoch). Labels are checked
+            by the constructor, whatever this says.
+        max_bad: Bad samples allowed in an epoch: a count (1 is one sample), or a fraction below 1; None is
+            no limit.
         bad_sample_log: File that gets one JSON line for each skipped or substituted sample.
         max_pixels: Largest image, width * height, that is decoded.
         prefetch: Finished batches that may wait for the consumer.
         num_classes: Check labels against this number of classes.
+
+    Images arrive as RGB: alpha is dropped (colors hidden under it show), gray is repeated, EXIF
+    orientation is applied, of animations the first frame is taken.
 
     Memory: at most `prefetch` + 2 output batches, 3 batches of decoded crops and the encoded bytes of 4
     batches, whatever the speed of the consumer (and the batches that the consumer keeps).
@@ -163,6 +168,7 @@ class DataLoader:
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the next epoch; it advances by itself with each iterator."""
+        self._check("set_epoch of")
         self._epoch = _whole("epoch", epoch, 0, MAX_EPOCH)
 
     def select(self, ids: Any, weights: Any = None) -> None:
@@ -176,6 +182,7 @@ class DataLoader:
         Raises:
             ArgumentError: Names the first bad id or weight.
         """
+        self._check("select from")
         if ids is None:
             if weights is not None:
                 raise ArgumentError.make(
@@ -417,6 +424,6 @@ def _refuse_unknown(unknown: dict[str, Any]) -> None:
     known = [p for p in inspect.signature(DataLoader.__init__).parameters if p not in ("self", "unknown")]
     close = [_ALIASES[name]] if name in _ALIASES else difflib.get_close_matches(name, known, 1)
     raise ArgumentError.make(
-        f"DataLoader has no option {name!r}" + (f"; did you mean {close[0]!r}?" if close else ""),
+        f"DataLoader has no option {name!r}" + (f" (did you mean {close[0]!r}?)" if close else ""),
         remedy=f"Its options are {', '.join(known)}.",
     )

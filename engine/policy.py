@@ -53,7 +53,8 @@ def substitutes(plan: EpochPlan, seed: int, sample: int, occurrence: int) -> Ite
     """Candidates (id, occurrence) to stand in for a bad sample, from the same epoch.
 
     Drawn by (seed, epoch, sample, occurrence), so that every rank and every resumed run finds the same.
-    Occurrences of substitutes lie above all planned ones: they get augmentations of their own.
+    Occurrences of substitutes lie above all planned ones and are drawn too, from 128: they get
+    augmentations of their own, also (but for one time in 128) when two bad samples share a stand-in.
     """
     slot = slot_of(PLAN_POSITION, "substitute")
     for draw in range(CANDIDATES // 4):
@@ -63,4 +64,7 @@ def substitutes(plan: EpochPlan, seed: int, sample: int, occurrence: int) -> Ite
         for word in words[0]:
             candidate = int(plan.ids[int(word) * len(plan) >> 32])
             if candidate != sample:
-                yield candidate, MAX_OCCURRENCES + occurrence % MAX_OCCURRENCES
+                yield (
+                    candidate,
+                    MAX_OCCURRENCES + int(word) % MAX_OCCURRENCES,
+                )  # low bits; the high ones chose

@@ -41,6 +41,9 @@ def preset(name: str) -> tuple[Augmentation, ...]:
         name: "rfa_translate", "rfa_scale", "rfa_shear", "rfa_rotate" or "rfa_color" (single operations),
             "imagenet", "imagenet_eval" or "rfa" (whole recipes).
 
+    Each operation stands for itself, with the paper's whole alpha. For a composition by the paper's rule
+    (alpha / sqrt(n), in a random order) name the kinds together: `RandomField("translate", "shear")`.
+
     Raises:
         ArgumentError: There is no preset of this name.
     """

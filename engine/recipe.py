@@ -155,6 +155,8 @@ def _flatten(augment: object) -> list[Augmentation]:
     for position, item in enumerate(augment):
         if isinstance(item, str):
             items.extend(preset(item))
+        elif isinstance(item, (list, tuple)):  # what `preset` returns, or a part of a recipe
+            items.extend(_flatten(item))
         elif isinstance(item, Augmentation):
             items.append(item)
         else:

@@ -93,8 +93,10 @@ def demo_command(
 @click.option(
     "--epochs", type=click.IntRange(1, 16), default=5, show_default=True, help="Versions of each sample."
 )
+@options.batch_size
 @options.size
 @options.seed
+@options.threads
 @options.device
 @options.json_file
 def preview_command(

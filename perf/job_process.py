@@ -7,6 +7,7 @@ so that a slow minute of the machine meets all of them.
 import json
 import sys
 import time
+from contextlib import ExitStack
 from typing import Any
 
 from fieldloom.perf.jobs import JOBS
@@ -14,27 +15,30 @@ from fieldloom.perf.usage import cpu_seconds, tree_peak_megabytes
 
 
 def main() -> None:
-    """Read a job, then answer "first" and "epoch" commands until the input ends."""
+    """Read a job, then answer "epoch" commands and a last "first" until the input ends."""
     setting = json.loads(sys.stdin.readline())
     make, _ = JOBS[setting["job"]]
     files = [(path, label) for path, label in setting["files"]]
 
-    def open_job() -> Any:
-        return make(files, setting["batch"], setting["size"], setting["threads"])
-
-    for line in sys.stdin:
-        match line.strip():
-            case "first":
-                _answer({"first_batch_s": _first_batch(setting["job"], files, setting)})
-            case "epoch":
-                with open_job() as epoch:
-                    epoch()  # warms pipelines and pools of this loader
+    with ExitStack() as stack:
+        epoch = None
+        for line in sys.stdin:
+            match line.strip():
+                case "epoch":
+                    if epoch is None:  # one loader for all rounds, as in a training
+                        epoch = stack.enter_context(
+                            make(files, setting["batch"], setting["size"], setting["threads"])
+                        )
+                        epoch()  # warms it up
                     cpu, wall = cpu_seconds(), time.perf_counter()
                     n = epoch()
                     wall = time.perf_counter() - wall
-                # Worker processes count once they have ended, which is when the job closes.
-                cpu = cpu_seconds() - cpu
-                _answer({"n": n, "cpu_s": cpu, "wall_s": wall, "peak_mb": tree_peak_megabytes()})
+                    # Worker processes count once they have ended: at the end of their epoch.
+                    cpu = cpu_seconds() - cpu
+                    _answer({"n": n, "cpu_s": cpu, "wall_s": wall, "peak_mb": tree_peak_megabytes()})
+                case "first":
+                    stack.close()
+                    _answer({"first_batch_s": _first_batch(setting["job"], files, setting)})
 
 
 def _first_batch(job: str, files: list[tuple[str, int]], setting: dict[str, Any]) -> float | None:

@@ -95,11 +95,11 @@ def run(path: str, *, rounds: int, batch_size: int, size: int, threads: int, n_i
     processes = {name: JobProcess(name, files, batch_size, size, threads) for name in names}
     measured: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
     try:
-        first = {name: processes[name].ask("first")["first_batch_s"] for name in names}
         for round_ in range(rounds):
             for k in range(len(names)):
                 name = names[(round_ + k) % len(names)]
                 measured[name].append(processes[name].ask("epoch"))
+        first = {name: processes[name].ask("first")["first_batch_s"] for name in names}
     finally:
         for process in processes.values():
             process.close()

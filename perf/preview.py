@@ -35,6 +35,8 @@ def preview(
     size: int | tuple[int, int] = 224,
     seed: int = 0,
     device: str = "auto",
+    batch_size: int = 1,
+    threads: int | None = 1,
 ) -> Preview:
     """Draw the sheet. Every cell is exactly what a loader with this seed delivers in that epoch.
 
@@ -46,14 +48,17 @@ def preview(
         size: Output size.
         seed: See `DataLoader`.
         device: See `DataLoader`.
+        batch_size: See `DataLoader`; changes nothing in the pictures, nor does `threads`.
+        threads: See `batch_size`.
 
     Raises:
         FieldloomError: The source, the recipe or one of the samples cannot be used.
     """
     augment = [item for item in fl.preset(recipe) if not isinstance(item, fl.Normalize)]
     with fl.DataLoader(
-        source, batch_size=1, size=size, seed=seed, device=device, threads=1, augment=augment, layout="NHWC"
-    ) as loader:
+        source, batch_size=batch_size, size=size, seed=seed, device=device, threads=threads,
+        augment=augment, layout="NHWC",
+    ) as loader:  # fmt: skip
         ids = spread(len(loader.source), samples)
         names = [loader.source.name(id) for id in ids]
         rows = []

@@ -260,7 +260,7 @@ RECIPES = {
     "class alone": (fl.HorizontalFlip, "add parentheses"),
     "function": ([lambda image: image], r"augment\[0\].*not an augmentation"),
     "none inside": ([CROP, None], r"augment\[1\]=None"),
-    "nested": ([[CROP]], r"augment\[0\]"),
+    "nested": ([[CROP, 3]], r"augment\[1\]=3"),
     "number": (3, "augment=3.*not a list"),
     "unknown preset": ("imagenett", "preset 'imagenett'.*did you mean 'imagenet'"),
     "unknown preset inside": (["rfa_colour"], "did you mean 'rfa_color'"),

@@ -13,6 +13,8 @@ import torch
 from PIL import Image
 
 import fieldloom as fl
+from fieldloom.epoch import plan_epoch
+from fieldloom.policy import substitutes
 from helpers import (
     FULL,
     Recorded,
@@ -187,7 +189,10 @@ def test_substitutes_differ_from_the_sample_itself() -> None:
         stand_in = ids[3]
         assert ids.count(stand_in) == 2
         assert not torch.equal(images[3], images[ids.index(stand_in, 4 if stand_in > 3 else 0)])
-        assert torch.equal(images[3], loader.replay(stand_in, 0, 128))
+        drawn = substitutes(plan_epoch(len(loader.source), None, shuffle=False, seed=0, epoch=0), 0, 3, 0)
+        candidate, occurrence = next(drawn)
+        assert candidate == stand_in
+        assert torch.equal(images[3], loader.replay(stand_in, 0, occurrence))
 
 
 def test_substitutes_come_from_the_selection_and_keep_the_weight() -> None:

@@ -54,3 +54,12 @@ def test_candidates_come_from_the_selection() -> None:
 
 def test_no_candidate_in_an_epoch_of_one() -> None:
     assert list(substitutes(plan(ids=[4]), 3, 4, 0)) == []
+
+
+def test_stand_ins_of_different_samples_rarely_share_an_occurrence() -> None:
+    """Two bad samples may draw the same candidate; its two appearances must be augmented differently."""
+    few = plan(n=4, epoch=3)
+    pairs = [next(iter(substitutes(few, 0, sample, 0))) for sample in range(4, 204)]
+    assert {candidate for candidate, _ in pairs} == set(few.ids.tolist())
+    # 200 draws among 4 x 128 pairs: about 166 distinct ones; a constant occurrence would leave 4.
+    assert len(set(pairs)) > 140

@@ -144,3 +144,9 @@ def test_evaluation_is_a_plain_center_crop() -> None:
     image = pixels(40, 48)
     out = fl.augment(image, augment=[fl.CenterCrop()], size=(24, 32), dtype="uint8", layout="NHWC").numpy()
     assert np.array_equal(out, image[8:32, 8:40])
+
+
+def test_presets_may_stand_inside_a_list() -> None:
+    nested = [fl.RandomResizedCrop(), fl.preset("rfa_color"), [fl.HorizontalFlip()], fl.Normalize()]
+    flat = [fl.RandomResizedCrop(), fl.HSVField(), fl.HorizontalFlip(), fl.Normalize()]
+    assert compile_recipe(nested, Format(8)) == compile_recipe(flat, Format(8))

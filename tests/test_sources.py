@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from fieldloom import errors
 from fieldloom.sources import (
@@ -490,7 +491,7 @@ def test_list_opens_no_file(tmp_path: Path) -> None:
         ([("a.jpg", 0), (np.zeros(3, np.uint8), 0)], "entry 1 .*ndarray"),
         ([("", 0)], "entry 0 .*no file"),
         ([("a\0b.jpg", 0)], "entry 0 .*no file"),
-        ((["a.jpg", "b.jpg", "c.jpg"], [0, 1, 2]), r"entry 0 .*length 3.*list\(zip"),
+        ([["a.jpg", "b.jpg", "c.jpg"], [0, 1, 2]], r"entry 0 .*length 3.*list\(zip"),
     ],
 )
 def test_bad_lists(pairs: object, match: str) -> None:
@@ -752,3 +753,16 @@ def test_import_brings_neither_torch_nor_dali() -> None:
     code = "import sys, fieldloom.sources; print({'torch', 'nvidia.dali', 'PIL'} & set(sys.modules))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "set()"
+
+
+def test_columns_and_image_pairs_are_accepted(tmp_path):
+    path = tmp_path / "a.png"
+    Image.new("RGB", (4, 3)).save(path)
+    data = path.read_bytes()
+    assert isinstance(open_source(([str(path), str(path)], [0, 1])), ListSource)
+    assert isinstance(open_source(([data, data], [0, 1])), EncodedSource)
+    pairs = open_source([(np.zeros((3, 4, 3), np.uint8), 2), (np.zeros((5, 4, 3), np.uint8), 1)])
+    assert isinstance(pairs, ArraySource)
+    assert pairs.targets.tolist() == [2, 1]
+    with pytest.raises(errors.ArgumentError, match="2 items and 1 labels"):
+        open_source(([data, data], [0]))

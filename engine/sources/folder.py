@@ -214,6 +214,6 @@ def _empty_class(folder: bytes) -> Exception:
     return SourceError.make(
         "cannot use the class folder",
         why=f"it holds no images ({', '.join('.' + extension for extension in IMAGE_EXTENSIONS)})",
-        remedy="Remove the folder, or pass FolderSource(path, allow_empty=True).",
+        remedy="Remove the folder, or pass fieldloom.sources.FolderSource(path, allow_empty=True).",
         file=os.fsdecode(folder),
     )

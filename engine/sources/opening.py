@@ -11,11 +11,12 @@ from fieldloom.sources.encoded import EncodedSource
 from fieldloom.sources.folder import FolderSource
 from fieldloom.sources.labels import check_labels, check_num_classes
 from fieldloom.sources.listing import ListSource
+from fieldloom.sources.pairs import split_pairs
 from fieldloom.sources.resident import ResidentSource, is_resident
 
 ACCEPTED = (
     "a folder of class folders, a list of (path, label) pairs, a list of (bytes, label) pairs, "
-    "a pair (images, labels) of uint8 arrays, or a Source"
+    "a pair (images, labels) of uint8 arrays, pairs in columns, or a Source"
 )
 
 _ARCHIVES = (
@@ -44,10 +45,12 @@ def open_source(source: object, *, num_classes: int | None = None) -> Source:
     | tuple (images, labels), where images is an array, a tensor or a list of them | `ArraySource` |
     | the same, where images is a tensor on a GPU | `ResidentSource` |
     | list, tuple or (n, 2) array of (path, label), path `str` or path object | `ListSource` |
+    | list of (image, label), image a uint8 array | `ArraySource` |
     | the same of (data, label), data `bytes`, `bytearray`, `memoryview` or uint8 array | `EncodedSource` |
 
-    The first entry decides between the last two. An empty list is a data set of 0 samples; an empty
-    folder is an error, because nobody means it.
+    Files and encoded images may come in columns too: ([path, ...], labels). The first entry decides
+    between the last three. An empty list is a data set of 0 samples; an empty folder is an error, because
+    nobody means it.
 
     Args:
         source: What to open.
@@ -67,6 +70,8 @@ def open_source(source: object, *, num_classes: int | None = None) -> Source:
         return ResidentSource(source[0], source[1], num_classes=bound)
     if isinstance(source, tuple) and len(source) == 2 and _holds_images(*source):
         return ArraySource(source[0], source[1], num_classes=bound)
+    if isinstance(source, tuple) and len(source) == 2 and _holds_columns(*source):
+        return _open_pairs(list(zip(source[0], source[1], strict=True)), bound)
     if isinstance(source, (list, tuple)) or (isinstance(source, np.ndarray) and _holds_pairs(source)):
         return _open_pairs(source, bound)
     raise _not_accepted(source)
@@ -110,6 +115,9 @@ def _open_path(path: str | bytes | os.PathLike[str], num_classes: int | None) ->
 
 def _open_pairs(pairs: "list[object] | tuple[object, ...] | np.ndarray", num_classes: int | None) -> Source:
     first = pairs[0][0] if len(pairs) and _sized(pairs[0]) else None  # type: ignore[index]
+    if isinstance(first, np.ndarray) and first.ndim > 1:
+        images, labels = split_pairs(pairs)
+        return ArraySource(images, labels, num_classes=num_classes)
     encoded = isinstance(first, (bytes, bytearray, memoryview, np.ndarray))
     return (EncodedSource if encoded else ListSource)(pairs, num_classes=num_classes)
 
@@ -122,6 +130,23 @@ def _holds_images(images: object, labels: object) -> bool:
             return isinstance(labels, (list, tuple, np.ndarray)) and len(labels) == 0
         stack = as_array(images[0])
     return stack is not None and (stack.ndim >= 2 or stack.dtype == object)
+
+
+def _holds_columns(items: object, labels: object) -> bool:
+    """Whether a tuple of two is (paths, labels) or (encoded images, labels), and not two pairs."""
+    if not isinstance(items, (list, np.ndarray)) or not hasattr(labels, "__len__") or isinstance(labels, str):
+        return False
+    single = (str, os.PathLike, bytes, bytearray, memoryview)
+    first = items[0] if len(items) else None
+    if not isinstance(first, single) and not (isinstance(first, np.ndarray) and first.ndim == 1):
+        return False
+    if len(items) != len(labels):  # type: ignore[arg-type]
+        raise ArgumentError.make(
+            "items and labels do not match",
+            why=f"there are {len(items)} items and {len(labels)} labels",  # type: ignore[arg-type]
+            remedy="Pass one label an item.",
+        )
+    return True
 
 
 def _holds_pairs(array: "np.ndarray") -> bool:
