@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from fieldloom.perf.gpu_timing import copy_bandwidth, device_us, host_us, sets_beyond_cache, spread
+from fieldloom.perf.gpu_timing import copy_bandwidth, device_us, host_us, sets_beyond_cache
+from fieldloom.perf.spread import spread
 
 DTYPES = ("float32", "float16", "bfloat16", "uint8")
 BORDERS = ("reflect", "edge", "constant")
@@ -125,9 +126,9 @@ def _row(device: Any, row: tuple[str, str, float, float], n: int, size: int, cop
     bandwidth = [1e-3 * case.bytes / us for us in times["fused"]]
     return {
         "dtype": row[0], "border": row[1], "shrink": row[2], "degrees": row[3],
-        "us": {**{kernel: spread(us) for kernel, us in times.items()}, "batch": spread(whole)},
+        "us": {**{kernel: spread(us, 2) for kernel, us in times.items()}, "batch": spread(whole, 2)},
         "fused_gb_per_s": spread(bandwidth, 1),
-        "percent_of_copy": round(100 * spread(bandwidth)["median"] / copy, 1),
+        "percent_of_copy": round(100 * spread(bandwidth, 2)["median"] / copy, 1),
         "registers": case.launcher.registers(),
         "enqueue_us": spread(case.enqueue_us(), 1),
         "bits_equal_cpu": case.equal_bits(),

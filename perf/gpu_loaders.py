@@ -3,9 +3,9 @@
 from typing import Any
 
 from fieldloom.perf.gpu_jobs import JOBS
-from fieldloom.perf.gpu_timing import spread
 from fieldloom.perf.jobs import Files
 from fieldloom.perf.loader_bench import JobProcess
+from fieldloom.perf.spread import spread
 
 
 def measure(

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from fieldloom.perf.gpu_timing import device_us, spread
+from fieldloom.perf.gpu_timing import device_us
+from fieldloom.perf.spread import spread
 
 Work = Callable[[], Any]
 
@@ -122,7 +123,7 @@ def measure(device: Any, n: int = 256, size: int = 224) -> list[dict[str, Any]]:
         what = (make.__doc__ or "").strip()
         try:
             work = make(images)
-            rows.append({"peer": name, "what": what, "us_batch": spread(device_us([work], target_ms=200))})
+            rows.append({"peer": name, "what": what, "us_batch": spread(device_us([work], target_ms=200), 2)})
         except Exception as error:  # whatever a peer's version raises: the table says so
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
             rows.append({"peer": name, "what": what, "left_out": reason})

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fieldloom.perf.gpu_timing import spread
+from fieldloom.perf.spread import spread
 
 
 def measure(device: str, *, rounds: int = 5, n: int = 50_000, side: int = 32) -> list[dict[str, Any]]:

@@ -1,22 +1,13 @@
 """Times of work on a GPU, by events on its stream; and what the device can copy, to hold them against."""
 
-import statistics
 import time
 from collections.abc import Callable
 from typing import Any
 
+from fieldloom.perf.spread import spread
+
 #: Timed rounds of everything; the median is reported with its spread.
 ROUNDS = 7
-
-
-def spread(values: list[float], digits: int = 2) -> dict[str, float]:
-    """Median, extremes and count."""
-    return {
-        "median": round(statistics.median(values), digits),
-        "min": round(min(values), digits),
-        "max": round(max(values), digits),
-        "n": len(values),
-    }
 
 
 def device_us(work: list[Callable[[], Any]], target_ms: float = 20.0) -> list[float]:

@@ -4,8 +4,8 @@ import time
 from collections.abc import Callable, Generator
 from typing import Any
 
-from fieldloom.perf.gpu_timing import spread
 from fieldloom.perf.jobs import Files
+from fieldloom.perf.spread import spread
 
 
 def network() -> tuple[str, Any]:
@@ -82,5 +82,5 @@ def measure(
         "network": name, "batch": batch, "steps": steps,
         "step_ms_one_batch": spread([1e3 * s for s in alone], 3),
         "step_ms_loader": spread([1e3 * s for s in behind], 3),
-        "percent_waiting": spread(shares),
+        "percent_waiting": spread(shares, 2),
     }  # fmt: skip

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from typing import Any
 
 
-def spread(values: Sequence[float]) -> dict[str, Any]:
-    """Median and range of repeated measurements, ready for JSON."""
+def spread(values: Sequence[float], digits: int = 4) -> dict[str, Any]:
+    """Median and range of repeated measurements, rounded to `digits`, ready for JSON."""
     return {
-        "median": round(statistics.median(values), 4),
-        "min": round(min(values), 4),
-        "max": round(max(values), 4),
+        "median": round(statistics.median(values), digits),
+        "min": round(min(values), digits),
+        "max": round(max(values), digits),
         "n": len(values),
     }
