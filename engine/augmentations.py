@@ -6,51 +6,13 @@ with a single resampling, in this order whatever it costs elsewhere: crop, then 
 the order of the list, then field warps, then color in the order of the list, then `Normalize`.
 """
 
-import numbers
 from dataclasses import dataclass, field
-from typing import Any
 
 from fieldloom.errors import ArgumentError
 from fieldloom.kernels.laws import Gaussian, Law, PowerLaw
 from fieldloom.kernels.records import GEOMETRIC
 
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, numbers.Real) and not isinstance(value, bool)
-
-
-def _number(owner: object, option: str, value: Any, low: float, high: float) -> float:
-    """`value` as a float in [low, high], or an error that names the option, the value and the range."""
-    if not _is_number(value) or not low <= value <= high:
-        raise ArgumentError.make(
-            f"{type(owner).__name__} {option}={value!r}",
-            why=f"not a number from {low:g} to {high:g}",
-            remedy=f"Pass {option} in that range.",
-        )
-    return float(value)
-
-
-def _pair(owner: object, option: str, value: Any, low: float, high: float) -> tuple[float, float]:
-    """A range (a, b) with low <= a <= b <= high."""
-    good = isinstance(value, (list, tuple)) and len(value) == 2 and all(map(_is_number, value))
-    if not good or not low <= value[0] <= value[1] <= high:
-        raise ArgumentError.make(
-            f"{type(owner).__name__} {option}={value!r}",
-            why=f"not a range (a, b) with {low:g} <= a <= b <= {high:g}",
-            remedy=f"Pass {option}=(a, b).",
-        )
-    return float(value[0]), float(value[1])
-
-
-def _whole_number(owner: object, option: str, value: Any, low: int, high: int) -> int:
-    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    if not whole or not low <= int(value) <= high:
-        raise ArgumentError.make(
-            f"{type(owner).__name__} {option}={value!r}",
-            why=f"not a whole number from {low} to {high}",
-            remedy=f"Pass {option} in that range.",
-        )
-    return int(value)
+from .options import flag, is_number, number, pair, whole_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +34,8 @@ class RandomResizedCrop:
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "scale", _pair(self, "scale", self.scale, 1e-4, 1.0))
-        object.__setattr__(self, "ratio", _pair(self, "ratio", self.ratio, 1e-2, 1e2))
+        object.__setattr__(self, "scale", pair(self, "scale", self.scale, 1e-4, 1.0))
+        object.__setattr__(self, "ratio", pair(self, "ratio", self.ratio, 1e-2, 1e2))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +51,7 @@ class RandomCrop:
     padding: int = 0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "padding", _whole_number(self, "padding", self.padding, 0, 4096))
+        object.__setattr__(self, "padding", whole_number(self, "padding", self.padding, 0, 4096))
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +75,7 @@ class Resize:
 
     def __post_init__(self) -> None:
         if self.side is not None:
-            object.__setattr__(self, "side", _whole_number(self, "side", self.side, 1, 65536))
+            object.__setattr__(self, "side", whole_number(self, "side", self.side, 1, 65536))
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +85,7 @@ class HorizontalFlip:
     p: float = 0.5
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "p", _number(self, "p", self.p, 0, 1))
+        object.__setattr__(self, "p", number(self, "p", self.p, 0, 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +95,7 @@ class VerticalFlip:
     p: float = 0.5
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "p", _number(self, "p", self.p, 0, 1))
+        object.__setattr__(self, "p", number(self, "p", self.p, 0, 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,20 +119,20 @@ class RandomAffine:
     def __post_init__(self) -> None:
         for option, limit in (("degrees", 180.0), ("shear", 80.0)):
             value = getattr(self, option)
-            if _is_number(value):
-                size = _number(self, option, value, 0, limit)
+            if is_number(value):
+                size = number(self, option, value, 0, limit)
                 value = (-size, size)
-            object.__setattr__(self, option, _pair(self, option, value, -limit, limit))
+            object.__setattr__(self, option, pair(self, option, value, -limit, limit))
         if not isinstance(self.translate, (list, tuple)) or len(self.translate) != 2:
             raise ArgumentError.make(
                 f"RandomAffine translate={self.translate!r}",
                 why="not two numbers from 0 to 1",
                 remedy="Pass translate=(x, y), fractions of width and height.",
             )
-        shift = tuple(_number(self, "translate", v, 0, 1) for v in self.translate)
+        shift = tuple(number(self, "translate", v, 0, 1) for v in self.translate)
         object.__setattr__(self, "translate", shift)
-        object.__setattr__(self, "scale", _pair(self, "scale", self.scale, 1e-2, 1e2))
-        object.__setattr__(self, "p", _number(self, "p", self.p, 0, 1))
+        object.__setattr__(self, "scale", pair(self, "scale", self.scale, 1e-2, 1e2))
+        object.__setattr__(self, "p", number(self, "p", self.p, 0, 1))
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -218,13 +180,9 @@ class RandomField:
             )
         object.__setattr__(self, "kinds", tuple(kinds))
         object.__setattr__(self, "law", PowerLaw() if law is None else law)
-        object.__setattr__(self, "p", _number(self, "p", p, 0, 1))
-        object.__setattr__(self, "no_fold", no_fold)
+        object.__setattr__(self, "p", number(self, "p", p, 0, 1))
+        object.__setattr__(self, "no_fold", flag(self, "no_fold", no_fold))
         _check_law(self, self.law)
-        if not isinstance(no_fold, bool):
-            raise ArgumentError.make(
-                f"RandomField no_fold={no_fold!r}", why="not True or False", remedy="Pass a bool."
-            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,9 +212,9 @@ class ColorField:
 
     def __post_init__(self) -> None:
         for option in ("brightness", "contrast", "saturation"):
-            object.__setattr__(self, option, _number(self, option, getattr(self, option), 0, 4))
-        object.__setattr__(self, "hue", _number(self, "hue", self.hue, 0, 0.5))
-        object.__setattr__(self, "p", _number(self, "p", self.p, 0, 1))
+            object.__setattr__(self, option, number(self, option, getattr(self, option), 0, 4))
+        object.__setattr__(self, "hue", number(self, "hue", self.hue, 0, 0.5))
+        object.__setattr__(self, "p", number(self, "p", self.p, 0, 1))
         _check_law(self, self.law)
         if isinstance(self.law, Gaussian) and self.law.sigma is not None:
             raise ArgumentError.make(
@@ -284,7 +242,7 @@ class HSVField:
     p: float = 0.8
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "p", _number(self, "p", self.p, 0, 1))
+        object.__setattr__(self, "p", number(self, "p", self.p, 0, 1))
         _check_law(self, self.law)
 
 
@@ -310,9 +268,9 @@ class ColorJitter:
 
     def __post_init__(self) -> None:
         for option in ("brightness", "contrast", "saturation"):
-            object.__setattr__(self, option, _number(self, option, getattr(self, option), 0, 1))
-        object.__setattr__(self, "hue", _number(self, "hue", self.hue, 0, 0.5))
-        object.__setattr__(self, "p", _number(self, "p", self.p, 0, 1))
+            object.__setattr__(self, option, number(self, option, getattr(self, option), 0, 1))
+        object.__setattr__(self, "hue", number(self, "hue", self.hue, 0, 0.5))
+        object.__setattr__(self, "p", number(self, "p", self.p, 0, 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,14 +288,14 @@ class Normalize:
     def __post_init__(self) -> None:
         for option, low in (("mean", -1e3), ("std", 1e-6)):
             value = getattr(self, option)
-            value = (value, value, value) if _is_number(value) else value
+            value = (value, value, value) if is_number(value) else value
             if not isinstance(value, (list, tuple)) or len(value) != 3:
                 raise ArgumentError.make(
                     f"Normalize {option}={value!r}",
                     why="not three numbers",
                     remedy="Pass one a channel, RGB.",
                 )
-            checked = tuple(_number(self, option, v, low, 1e3) for v in value)
+            checked = tuple(number(self, option, v, low, 1e3) for v in value)
             object.__setattr__(self, option, checked)
 
 

@@ -1,7 +1,6 @@
 """`DataLoader`: the public loop over augmented batches."""
 
 import difflib
-import numbers
 import os
 import threading
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from .handoff import Handoff
 from .host import HostBackend
 from .iteration import LoaderIterator
 from .ledger import Ledger
+from .options import flag, whole_number
 from .policy import BadSamplePolicy
 from .production import Production
 from .recipe import Format, compile_recipe
@@ -110,11 +110,11 @@ class DataLoader:
         **unknown: Any,
     ) -> None:
         _refuse_unknown(unknown)
-        self.batch_size = _whole("batch_size", batch_size, 1, 65536)
-        self.shuffle, self.drop_last = _flag("shuffle", shuffle), _flag("drop_last", drop_last)
-        self.seed = _whole("seed", seed, 0, 2**64 - 1)
-        self.threads = _default_threads() if threads is None else _whole("threads", threads, 1, 256)
-        self._prefetch = _whole("prefetch", prefetch, 1, 64)
+        self.batch_size = whole_number("", "batch_size", batch_size, 1, 65536)
+        self.shuffle, self.drop_last = flag("", "shuffle", shuffle), flag("", "drop_last", drop_last)
+        self.seed = whole_number("", "seed", seed, 0, 2**64 - 1)
+        self.threads = _default_threads() if threads is None else whole_number("", "threads", threads, 1, 256)
+        self._prefetch = whole_number("", "prefetch", prefetch, 1, 64)
         policy = BadSamplePolicy(on_bad_sample, max_bad)
         form = Format(size, dtype_name(dtype), layout, border, fill)
         self.plan = compile_recipe(augment, form)
@@ -126,7 +126,7 @@ class DataLoader:
         self._production = Production(
             self.source, fused_pass, backend=self._backend(fused_pass, layout), seed=self.seed,
             batch_size=self.batch_size, threads=self.threads, policy=policy,
-            max_pixels=_whole("max_pixels", max_pixels, 1, 2**40), log=_log_file(bad_sample_log),
+            max_pixels=whole_number("", "max_pixels", max_pixels, 1, 2**40), log=_log_file(bad_sample_log),
         )  # fmt: skip
         self._selection: Selection | None = None
         self._epoch = 0
@@ -165,7 +165,7 @@ class DataLoader:
     def set_epoch(self, epoch: int) -> None:
         """Choose the next epoch; it advances by itself with each iterator."""
         self._check("set_epoch of")
-        self._epoch = _whole("epoch", epoch, 0, MAX_EPOCH)
+        self._epoch = whole_number("", "epoch", epoch, 0, MAX_EPOCH)
 
     def select(self, ids: Any, weights: Any = None) -> None:
         """Hold only these samples from the next epoch on; the others are not even opened.
@@ -204,9 +204,13 @@ class DataLoader:
             Tensor (3, height, width), or (height, width, 3) in layout "NHWC".
         """
         self._check("replay")
-        _whole("sample", sample, 0, len(self.source) - 1)
-        plan = plan_epoch(0, None, shuffle=False, seed=self.seed, epoch=_whole("epoch", epoch, 0, MAX_EPOCH))
-        return self._production.replay(plan, sample, _whole("occurrence", occurrence, 0, 255)).images[0]
+        whole_number("", "sample", sample, 0, len(self.source) - 1)
+        plan = plan_epoch(
+            0, None, shuffle=False, seed=self.seed, epoch=whole_number("", "epoch", epoch, 0, MAX_EPOCH)
+        )
+        return self._production.replay(
+            plan, sample, whole_number("", "occurrence", occurrence, 0, 255)
+        ).images[0]
 
     @property
     def ledger(self) -> Ledger:
@@ -273,23 +277,6 @@ class DataLoader:
             f"DataLoader({len(self.source)} samples, batch_size={self.batch_size}, "
             f"size={self.plan.height}x{self.plan.width}, {self.plan.dtype}, epoch {self._epoch})"
         )
-
-
-def _whole(option: str, value: Any, low: int, high: int) -> int:
-    number = int(value) if isinstance(value, numbers.Integral) and not isinstance(value, bool) else low - 1
-    if low <= number <= high:
-        return number
-    raise ArgumentError.make(
-        f"{option}={value!r}",
-        why=f"not a whole number from {low} to {high}",
-        remedy=f"Pass {option} in that range.",
-    )
-
-
-def _flag(option: str, value: object) -> bool:
-    if not isinstance(value, bool):
-        raise ArgumentError.make(f"{option}={value!r}", why="not True or False", remedy="Pass a bool.")
-    return value
 
 
 def _default_threads() -> int:

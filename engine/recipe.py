@@ -1,6 +1,5 @@
 """Compile a list of augmentations into the plan of one fused pass, or say why it cannot be one."""
 
-import numbers
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -26,6 +25,7 @@ from .augmentations import (
     Resize,
     VerticalFlip,
 )
+from .options import choice, color, is_whole
 from .presets import preset
 
 DTYPES = ("float32", "float16", "bfloat16", "uint8")
@@ -93,48 +93,21 @@ def compile_recipe(augment: object, form: Format) -> kernel.PassPlan:
         )
     return kernel.PassPlan(
         height=height, width=width, crop=crop, warps=tuple(warps), transforms=tuple(transforms),
-        mean=normalize.mean, std=normalize.std, border=_choice("border", form.border, tuple(BORDERS)),
-        fill=_fill(form.fill), dtype=_choice("dtype", form.dtype, DTYPES),
-        planar=_choice("layout", form.layout, LAYOUTS) == "NCHW",
+        mean=normalize.mean, std=normalize.std, border=choice("", "border", form.border, tuple(BORDERS)),
+        fill=color("", "fill", form.fill), dtype=choice("", "dtype", form.dtype, DTYPES),
+        planar=choice("", "layout", form.layout, LAYOUTS) == "NCHW",
     )  # fmt: skip
 
 
 def _size(size: object) -> tuple[int, int]:
     pair = size if isinstance(size, (list, tuple)) else (size, size)
-    if len(pair) != 2 or not all(_is_whole(v) and 1 <= v <= 8192 for v in pair):
+    if len(pair) != 2 or not all(is_whole(v) and 1 <= v <= 8192 for v in pair):
         raise ArgumentError.make(
             f"size={size!r}",
             why="not a whole number of pixels from 1 to 8192, nor (height, width) of such",
             remedy="Pass size=224 or size=(height, width).",
         )
     return int(pair[0]), int(pair[1])
-
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, numbers.Real) and not isinstance(value, bool)
-
-
-def _choice(option: str, value: object, known: tuple[str, ...]) -> str:
-    if not isinstance(value, str) or value not in known:
-        raise ArgumentError.make(
-            f"{option}={value!r}", why="not known", remedy=f"Pass one of {', '.join(known)}."
-        )
-    return value
-
-
-def _fill(fill: object) -> tuple[float, float, float]:
-    values = fill if isinstance(fill, (list, tuple)) else (fill, fill, fill)
-    if len(values) != 3 or not all(_is_number(v) and 0 <= v <= 255 for v in values):
-        raise ArgumentError.make(
-            f"fill={fill!r}",
-            why="not a number from 0 to 255, nor three",
-            remedy="Pass RGB, for instance 128.",
-        )
-    return float(values[0]), float(values[1]), float(values[2])
 
 
 def _flatten(augment: object) -> list[Augmentation]:

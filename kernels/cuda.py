@@ -21,7 +21,7 @@ from .plan import FieldColor, Jitter, PassPlan
 from .records import ADDITIVE_HSV, BORDERS, LINEAR
 from .shrink import ONE
 
-SOURCE_FILES = ("base.cu", "random.cu", "shrink.cu", "lattice.cu", "fused.cu")
+SOURCE_FILES = ("base.cu", "random.cu", "shrink.cu", "lattice.cu", "output.cu", "fused.cu")
 #: Compiler options besides the architecture and the variant's definitions.
 OPTIONS = ("--std=c++17", "--fmad=false")
 

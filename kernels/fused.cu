@@ -21,13 +21,7 @@
 #define ROWS 1
 #endif
 
-#if DTYPE == 0
-typedef float out_t;
-#elif DTYPE == 3
-typedef u8 out_t;
-#else
-typedef u16 out_t;
-#endif
+typedef Output<DTYPE>::type out_t;
 
 struct FusedArgs {
   const Sample* samples;
@@ -40,49 +34,16 @@ struct FusedArgs {
   float bias[3];
 };
 
-// Two to the 23: adding it to a small integer puts the integer into the mantissa.
-#define MAGIC 8388608.0f
-
 struct Color { float r, g, b; };
 struct Controls { float v[9]; };
 
 #ifndef FIELDLOOM_SHIM
-FUNCTION u16 half_bits(float f) {
-  u16 bits;
-  asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(f));
-  return bits;
-}
 FUNCTION u32 load_word(const u32* p) {
   u32 word;
   asm("ld.global.nc.u32 %0, [%1];" : "=r"(word) : "l"(p));
   return word;
 }
 #endif
-
-// To nearest, ties to even; no NaN comes here.
-FUNCTION u16 bfloat16_bits(float v) {
-#if !defined(FIELDLOOM_SHIM) && __CUDA_ARCH__ >= 800
-  u16 bits;
-  asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(bits) : "f"(v));
-  return bits;
-#else
-  u32 bits = __float_as_uint(v);
-  return u16((bits + 0x7FFFu + (bits >> 16 & 1u)) >> 16);
-#endif
-}
-
-FUNCTION out_t convert(float v) {
-#if DTYPE == 0
-  return v;
-#elif DTYPE == 1
-  return half_bits(v);
-#elif DTYPE == 2
-  return bfloat16_bits(v);
-#else
-  // Adding MAGIC downwards leaves the whole part in the lowest bits: cheaper than a conversion.
-  return u8(__float_as_uint(__fadd_rd(clip(v + 0.5f, 255.0f), MAGIC)));
-#endif
-}
 
 // Byte k of a word as MAGIC + byte, in one byte permutation; differences of two such floats are exact.
 FUNCTION float magic_byte(u32 word, int k) { return __uint_as_float(__byte_perm(word, 0x4B000000u, 0x7540u + k)); }
@@ -241,9 +202,9 @@ FUNCTION Controls lerp_controls(const Controls& a, const Controls& b, float t) {
 }
 
 FUNCTION void store(const FusedArgs& a, int n, int x, int y, Color color, Color scale) {
-  out_t r = convert(fma_(color.r, scale.r, a.bias[0]));
-  out_t g = convert(fma_(color.g, scale.g, a.bias[1]));
-  out_t b = convert(fma_(color.b, scale.b, a.bias[2]));
+  out_t r = convert<DTYPE>(fma_(color.r, scale.r, a.bias[0]));
+  out_t g = convert<DTYPE>(fma_(color.g, scale.g, a.bias[1]));
+  out_t b = convert<DTYPE>(fma_(color.b, scale.b, a.bias[2]));
   u32 area = u32(a.height) * u32(a.width), at = u32(y) * u32(a.width) + u32(x);
   out_t* out = a.out + u64(n) * (3 * area);
 #if PLANAR

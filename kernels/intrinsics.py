@@ -25,7 +25,7 @@ INLINE: dict[str, Any] = {**KERNEL, "forceinline": True}
 
 def _source_digest() -> str:
     digest = hashlib.sha256()
-    for file in sorted(Path(__file__).parent.glob("*.py")):
+    for file in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(file.read_bytes())
     return digest.hexdigest()
 

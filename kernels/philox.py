@@ -30,6 +30,15 @@ OPERATION_CODES = {
     "field": 6,
     "color_field": 7,
     "color_jitter": 8,
+    "program": 9,
+    "noise": 10,
+    "mix": 11,
+    "partner": 12,
+    "mask": 13,
+    "erase": 14,
+    "spectrum": 15,
+    "mix_choice": 16,
+    "chain": 17,
 }
 #: Slots of the plan itself lie behind those of any recipe position.
 PLAN_POSITION = 255
