@@ -2,5 +2,6 @@
 
 if __name__ != "fieldloom.policies":
     raise ImportError(
-        "this folder is a part of fieldloom: install the project (pip install -e .) and import fieldloom"
+        "This folder is the package fieldloom.policies: install the project (pip install -e .) "
+        "and import fieldloom.policies"
     )

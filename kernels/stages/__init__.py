@@ -12,5 +12,6 @@ Numba and as CUDA, with equal bits; drawing random parameters is host code that 
 
 if __name__ != "fieldloom.kernels.stages":
     raise ImportError(
-        "this folder is a part of fieldloom: install the project (pip install -e .) and import fieldloom"
+        "This folder is the package fieldloom.kernels.stages: install the project (pip install -e .) "
+        "and import fieldloom.kernels.stages"
     )

@@ -3,10 +3,10 @@
 import numpy as np
 
 # Operations of a program's steps.
-IDENTITY, NEAREST, BILINEAR, BRIGHTNESS, COLOR, CONTRAST, SHARPNESS, POSTERIZE, SOLARIZE, SOLARIZE_ADD = (
-    range(10)
-)
-INVERT, AUTOCONTRAST, EQUALIZE, FILL_BOX, BLUR, NOISE, RESTORE, ACCUMULATE, RESOLVE = range(10, 19)
+IDENTITY, NEAREST, BILINEAR, BRIGHTNESS, COLOR, CONTRAST, SHARPNESS, POSTERIZE, SOLARIZE = range(9)
+SOLARIZE_ADD, INVERT, AUTOCONTRAST, EQUALIZE, FILL_BOX, BLUR, NOISE = range(9, 16)
+# Steps that make one image of several chains (AugMix).
+RESTORE, ACCUMULATE, RESOLVE = range(16, 19)
 
 #: One step of a sample's program; steps of value IDENTITY do nothing.
 #:
