@@ -35,13 +35,15 @@ def build_folder() -> Path:
     return Path(_FOLDER.name)
 
 
-def compile_source(source: str, name: str, *flags: str, header: str = "cpu.h", shared: bool = True) -> Path:
+def compile_source(
+    source: str, name: str, *flags: str, header: str = "cpu.h", shared: bool = True, entry: str = "entry.h"
+) -> Path:
     """A shared library, or a program (shim/driver.h), of the CUDA source behind a shim header."""
     key = hashlib.sha256("\0".join([source, header, str(shared), *flags]).encode()).hexdigest()[:16]
     out = build_folder() / f"{name}-{key}{'.so' if shared else ''}"
     if not out.exists():
         file = build_folder() / f"{name}-{key}.cpp"
-        entry = "entry.h" if shared else "driver.h"
+        entry = entry if shared else "driver.h"
         file.write_text(f'#include "{header}"\n{source}\n#include "{entry}"\n')
         kind = ("-shared", "-fPIC") if shared else ()
         command = [
