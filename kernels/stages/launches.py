@@ -1,6 +1,6 @@
 """The stages' CUDA source, its variants, argument structs and launches, as plain data.
 
-A module of its own beside the fused pass's (`kernels/cuda.py`): base.cu, random.cu and output.cu, then one file a
+A module of its own beside the fused pass's (`kernels/cuda.py`): base.cu, random.cu, output.cu, then a file a
 stage. Nothing here touches a GPU; `kernels/device.py` executes the launches, and the tests do on a CPU.
 """
 
