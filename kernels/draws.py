@@ -13,42 +13,11 @@ from numpy import uint64 as u64
 
 from .elementary import exp2, sincospi
 from .intrinsics import entry
+from .keys import Keys
 from .laws import PowerLaw
-from .philox import philox, random_units, random_words, unit
+from .philox import philox, unit
 from .plan import Affine, Crop, FieldColor, FieldWarp, Flip, Jitter, PassPlan, Warp
 from .records import MAX_TRANSFORMS, SAMPLE
-
-
-@dataclass(frozen=True, slots=True)
-class Keys:
-    """What the draws of a batch depend on, and nothing else.
-
-    Attributes:
-        seed: 64 bits.
-        epoch: 32 bits.
-        ids: Sample ids, (n,) below 2**32.
-        occurrences: Which repeat of each id within the epoch, (n,) below 256.
-    """
-
-    seed: int
-    epoch: int
-    ids: np.ndarray
-    occurrences: np.ndarray
-
-    def units(self, slot: int, draw: int = 0) -> np.ndarray:
-        """float32 in [0, 1), (n, 4)."""
-        return random_units(
-            self.seed, self.ids, self.epoch, occurrences=self.occurrences, slot=slot, draw=draw
-        )
-
-    def words(self, slot: int, draw: int = 0) -> np.ndarray:
-        """uint32, (n, 4)."""
-        return random_words(
-            self.seed, self.ids, self.epoch, occurrences=self.occurrences, slot=slot, draw=draw
-        )
-
-    def __len__(self) -> int:
-        return len(self.ids)
 
 
 @dataclass(frozen=True, slots=True)
