@@ -161,9 +161,14 @@ def _backward(plan: PassPlan, keys: Keys, warp: Warp) -> np.ndarray:
     angle = _between(warp.degrees, drawn[:, 0])
     shift_x = _between((-warp.translate[0], warp.translate[0]), drawn[:, 1]) * plan.width
     shift_y = _between((-warp.translate[1], warp.translate[1]), drawn[:, 2]) * plan.height
-    zoom = 1 / _between(warp.scale, drawn[:, 3])
+    magnified, sheared = _between(warp.scale, drawn[:, 3]), _between(warp.shear, more[:, 1])
+    if keys.strength is not None:
+        s = keys.strength.astype(np.float64)
+        angle, shift_x, shift_y, sheared = angle * s, shift_x * s, shift_y * s, sheared * s
+        magnified = np.maximum(1 + (magnified - 1) * s, 1e-3)
+    zoom = 1 / magnified
     sine, cosine = _sincos_degrees(angle)
-    shear_s, shear_c = _sincos_degrees(_between(warp.shear, more[:, 1]))
+    shear_s, shear_c = _sincos_degrees(sheared)
     # source - center = zoom R(angle) Shear (output - center - shift)
     linear = np.empty((len(keys), 2, 2))
     shear = shear_s / shear_c
@@ -218,6 +223,9 @@ def draw_transforms(plan: PassPlan, keys: Keys, samples: np.ndarray) -> None:
                 ranks = np.argsort(keys.words(transform.slot, 1)[:, :count], axis=1, kind="stable")
                 samples["order"][:, index : index + count] = index + ranks
         index += count
+    if keys.strength is not None:
+        samples["amplitude"] *= keys.strength[:, None, None]
+        active = np.where(keys.strength > 0, active, u32(0))
     samples["active"] = active
 
 

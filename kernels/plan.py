@@ -6,9 +6,15 @@ are fixed here, ranges are checked above.
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from .laws import Gaussian, Law, PowerLaw
+
+if TYPE_CHECKING:
+    from .stages.erasing import Erase
+    from .stages.mixing import Mixing
+    from .stages.policies import Item
+    from .stages.spectrum import Pasta
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +112,11 @@ class PassPlan:
         dtype: "float32", "float16", "bfloat16" or "uint8".
         planar: True for NCHW, False for NHWC.
         center: Luma about which contrast acts.
+        spectrum: Amplitudes of the Fourier transform, behind the above.
+        program: Policies and 8-bit operations, in order, behind that.
+        erase: A box of noise or of one color, behind that.
+        mixing: With other samples of the batch, at the end.
+        views: Images that each sample becomes; they differ from `program` on.
     """
 
     height: int
@@ -120,6 +131,16 @@ class PassPlan:
     dtype: str = "float32"
     planar: bool = True
     center: float = 0.5
+    spectrum: "Pasta | None" = None
+    program: "tuple[Item, ...]" = ()
+    erase: "Erase | None" = None
+    mixing: "Mixing | None" = None
+    views: int = 1
+
+    @property
+    def staged(self) -> bool:
+        """Whether pixels are held as 8 bits between the fused pass and the output (`kernels.stages`)."""
+        return bool(self.spectrum or self.program or self.erase or self.mixing)
 
     def pitch(self) -> int:
         """Lattice pitch in output pixels: the coarsest of 8, 4, 2, 1 that every field law bears.
