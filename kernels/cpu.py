@@ -1,5 +1,6 @@
 """Both stages over a batch on the CPU: one nogil call for a range of samples, our own threads around it."""
 
+from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Any
 
@@ -50,6 +51,21 @@ def _augment(samples, transforms, basis, seed_low, seed_high, pitch, border, fil
 #: Samples of one task of the pool: small, so that threads end together; large, so that calls are few.
 SAMPLES_PER_TASK = 4
 
+#: Work on samples first .. last - 1.
+Task = Callable[[int, int], None]
+
+
+def share(task: Task, n: int, executor: Executor | None) -> None:
+    """Have the threads of a pool do a task for n samples; None does it here, in one call."""
+    step = max(n, 1) if executor is None else SAMPLES_PER_TASK
+    ranges = [(first, min(first + step, n)) for first in range(0, n, step)]
+    if executor is None or len(ranges) == 1:
+        for first, last in ranges:
+            task(first, last)
+        return
+    for _ in executor.map(task, *zip(*ranges, strict=True)) if ranges else ():
+        pass
+
 
 def run(
     samples: np.ndarray,
@@ -69,6 +85,7 @@ def run(
     width: int,
     out: np.ndarray,
     executor: Executor | None = None,
+    then: Task | None = None,
 ) -> None:
     """Augment a batch into `out`.
 
@@ -89,23 +106,18 @@ def run(
         width: See `height`.
         out: C-contiguous, n * 3 * height * width elements of OUTPUTS[dtype][1].
         executor: Pool for the samples; None runs them in the calling thread.
+        then: What to do with each range of samples right behind, while it is in the cache.
     """
     output = OUTPUTS[dtype][0]
     flat = out.reshape(len(samples), 3 * height * width)
     low, high = np.uint32(seed & 0xFFFFFFFF), np.uint32(seed >> 32)
 
-    def task(first: int) -> None:
-        last = min(first + step, len(samples))
+    def task(first: int, last: int) -> None:
         _augment(
             samples, transforms, basis, low, high, pitch, border, fill, np.float32(center), scales, bias,
             output, planar, height, width, first, last, flat,
         )  # fmt: skip
+        if then is not None:
+            then(first, last)
 
-    step = len(samples) if executor is None else SAMPLES_PER_TASK
-    starts = range(0, len(samples), max(step, 1))
-    if executor is None or len(starts) == 1:
-        for first in starts:
-            task(first)
-        return
-    for _ in executor.map(task, starts):
-        pass
+    share(task, len(samples), executor)

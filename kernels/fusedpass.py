@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,6 +23,15 @@ from .records import (
     TRANSFORM,
 )
 from .shrink import set_filters
+from .stages.staged import Groups, StageRecords
+
+if TYPE_CHECKING:
+    from .stages.host import HostStages
+
+
+#: Scales and bias that leave pixel values as they are: what the stages work on.
+BYTE_SCALES = np.array([[1, 1, 1], [255, 255, 255]], np.float32)
+NO_BIAS = np.zeros(3, np.float32)
 
 
 @dataclass(slots=True)
@@ -90,6 +99,11 @@ class FusedPass:
             self.scales[0] = 1  # 255 / 255 must not round
         self.bias = (-mean * per_unit).astype(np.float32)
         self.fill = np.asarray(plan.fill, np.float32)
+        self._stages: HostStages | None = None
+        if plan.staged:  # imported here: most recipes need none of it
+            from .stages.host import HostStages
+
+            self._stages = HostStages(plan, self.scales[0], self.bias)
 
     def _put(self, table: np.ndarray) -> int:
         offset = sum(t.size for t in self._tables)
@@ -138,11 +152,35 @@ class FusedPass:
         draw_transforms(self.plan, keys, samples)
         return samples
 
+    def stages(self, keys: Keys, groups: Groups | None = None) -> StageRecords | None:
+        """What the stages behind the pass do with a batch; None in a plan without any.
+
+        Args:
+            keys: Keys of the batch.
+            groups: Where mixing partners are found; a plan that mixes needs it.
+
+        Raises:
+            ArgumentError: The plan mixes, and there are no groups.
+        """
+        if not self.plan.staged:
+            return None
+        from .stages.drawing import draw_stages
+
+        return draw_stages(self.plan, keys, groups)
+
+    def shape(self, n: int) -> tuple[int, ...]:
+        """Shape of the output for n samples: (views * n, 3, height, width), or with channels last."""
+        height, width, n = self.plan.height, self.plan.width, n * self.plan.views
+        return (n, 3, height, width) if self.plan.planar else (n, height, width, 3)
+
+    @property
+    def element(self) -> Any:
+        """Element type of output arrays; 16-bit floats are held as uint16."""
+        return cpu.OUTPUTS[self.plan.dtype][1]
+
     def empty(self, n: int) -> np.ndarray:
-        """An output array for n samples; 16-bit floats are held as uint16."""
-        height, width = self.plan.height, self.plan.width
-        shape = (n, 3, height, width) if self.plan.planar else (n, height, width, 3)
-        return np.empty(shape, cpu.OUTPUTS[self.plan.dtype][1])
+        """An output array for n samples."""
+        return np.empty(self.shape(n), self.element)
 
     def __call__(
         self,
@@ -152,6 +190,7 @@ class FusedPass:
         out: np.ndarray | None = None,
         executor: Executor | None = None,
         samples: np.ndarray | None = None,
+        stages: StageRecords | None = None,
     ) -> np.ndarray:
         """Augment a batch.
 
@@ -162,17 +201,35 @@ class FusedPass:
             out: Where to write, as `empty` makes it; None makes one.
             executor: Pool that shares the samples among threads; None stays in this one.
             samples: What `records` gave for these arguments, where that is known already.
+            stages: What `stages` gave for these keys, likewise; a plan that mixes needs it.
 
         Returns:
             `out`.
         """
         out = self.empty(len(keys)) if out is None else out
         samples = self.records(keys, windows, sources) if samples is None else samples
-        cpu.run(
-            samples, transforms=self.transforms, basis=self.basis,
-            seed=keys.seed, pitch=self.pitch, border=BORDERS[self.plan.border], fill=self.fill,
-            center=self.plan.center,
-            scales=self.scales, bias=self.bias, dtype=self.plan.dtype, planar=self.plan.planar,
-            height=self.plan.height, width=self.plan.width, out=out, executor=executor,
-        )  # fmt: skip
+        if self._stages is None:
+            self._run(
+                samples, keys.seed, self.scales, self.bias, self.plan.dtype, self.plan.planar, out, executor
+            )
+            return out
+        stages = self.stages(keys) if stages is None else stages
+        assert stages is not None
+        working = self._stages.working(len(keys))
+        then = self._stages.first(samples, stages, working, keys.seed)
+        self._run(
+            samples, keys.seed, BYTE_SCALES, NO_BIAS, "uint8", True, working[: len(keys)], executor, then
+        )
+        self._stages.rest(samples, stages, working, keys.seed, out, executor)
         return out
+
+    def _run(
+        self, samples: np.ndarray, seed: int, scales: np.ndarray, bias: np.ndarray, dtype: str, planar: bool,
+        out: np.ndarray, executor: Executor | None, then: cpu.Task | None = None,
+    ) -> None:  # fmt: skip
+        cpu.run(
+            samples, transforms=self.transforms, basis=self.basis, seed=seed, pitch=self.pitch,
+            border=BORDERS[self.plan.border], fill=self.fill, center=self.plan.center, scales=scales, bias=bias,
+            dtype=dtype, planar=planar, height=self.plan.height, width=self.plan.width, out=out,
+            executor=executor, then=then,
+        )  # fmt: skip
