@@ -4,6 +4,7 @@ Equal bits on both twins rest on these: every multiply-add is an explicit `fma` 
 contract or split it), and nothing here depends on a math library.
 """
 
+import functools
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
@@ -23,28 +24,27 @@ KERNEL: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy"}
 INLINE: dict[str, Any] = {**KERNEL, "forceinline": True}
 
 
-def _source_digest() -> str:
+@functools.cache
+def source_digest(folder: Path) -> str:
+    """Digest of all sources that code of a kernels' folder may be compiled from: its own, and those above."""
     digest = hashlib.sha256()
-    for file in sorted(Path(__file__).parent.rglob("*.py")):
-        digest.update(file.read_bytes())
+    for each in sorted({Path(__file__).parent, folder}):
+        for file in sorted(each.glob("*.py")):
+            digest.update(file.read_bytes())
     return digest.hexdigest()
-
-
-#: Digest of all kernel sources.
-SOURCE_DIGEST = _source_digest()
 
 
 def entry(function: Callable[..., Any]) -> Any:
     """Compile a function that Python calls (helpers take `njit(**INLINE)` or `njit(**KERNEL)`).
 
     Numba's disk cache is valid as long as the one file that holds the function is unchanged; it does not
-    see the helpers that were compiled into it. Here the stamp is the digest of all kernel files instead,
+    see the helpers that were compiled into it. Here the stamp is the digest of all its sources instead,
     so that neither an edit nor an upgrade can meet stale machine code (tests/test_kernel_cache.py).
     """
     dispatcher = njit(**KERNEL)(function)
     file = getattr(getattr(dispatcher, "_cache", None), "_cache_file", None)
     if file is not None:
-        file._source_stamp = SOURCE_DIGEST
+        file._source_stamp = source_digest(Path(function.__code__.co_filename).parent)
     return dispatcher
 
 
