@@ -11,6 +11,7 @@ from numpy import uint64 as u64
 from .fused import AS_BFLOAT16, AS_FLOAT16, AS_FLOAT32, AS_UINT8, fused
 from .intrinsics import entry
 from .lattice import lattice
+from .plain import copy_plain, is_plain
 from .records import N_PLANES
 from .shrink import needs_copy, prepare, reduced_shape
 
@@ -24,13 +25,16 @@ OUTPUTS: dict[str, tuple[int, Any]] = {
 
 
 @entry
-def _augment(samples, transforms, basis, seed_low, seed_high, pitch, border, fill, center, scales, bias, output, planar, height, width, first, last, out):  # type: ignore[no-untyped-def]  # noqa: E501  # fmt: skip
+def _augment(samples, transforms, basis, seed_low, seed_high, pitch, border, fill, center, scales, bias, output, planar, plain, height, width, first, last, out):  # type: ignore[no-untyped-def]  # noqa: E501  # fmt: skip
     """Both stages for samples first .. last - 1."""
     nodes_y, nodes_x = (height + pitch - 1) // pitch + 1, (width + pitch - 1) // pitch + 1
     nodes = np.empty((N_PLANES, nodes_y, nodes_x), np.float32)
     no_copy = np.zeros((1, 1), np.uint8)
     for k in range(first, last):
         sample = samples[k]
+        if plain and not needs_copy(sample) and is_plain(sample, height, width):
+            copy_plain(sample, height, width, out[k])
+            continue
         mode = lattice(
             sample, transforms, basis, seed_low, seed_high, pitch, height, width, center,
             f32(0.00392156863), nodes,
@@ -111,11 +115,12 @@ def run(
     output = OUTPUTS[dtype][0]
     flat = out.reshape(len(samples), 3 * height * width)
     low, high = np.uint32(seed & 0xFFFFFFFF), np.uint32(seed >> 32)
+    plain = output == AS_UINT8 and planar and bool((scales[0] == 1).all()) and not bias.any()
 
     def task(first: int, last: int) -> None:
         _augment(
             samples, transforms, basis, low, high, pitch, border, fill, np.float32(center), scales, bias,
-            output, planar, height, width, first, last, flat,
+            output, planar, plain, height, width, first, last, flat,
         )  # fmt: skip
         if then is not None:
             then(first, last)
