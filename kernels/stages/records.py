@@ -14,7 +14,10 @@ RESTORE, ACCUMULATE, RESOLVE = range(16, 19)
 #: NEAREST       16.16 fixed point, Pillow's: source x of      -
 #:               output (x, y) is (w0 x + w1 y + w2) >> 16,
 #:               source y (w3 x + w4 y + w5) >> 16; outside: fill
-#: BILINEAR      likewise, of the sampling point's center      -
+#: BILINEAR      likewise in 2^-FINE_BITS, for 16 bits would   -
+#:               be a level off at the far edges; 64 bits:
+#:               offsets are w2 + w6 2^-FINE_BITS (x) and
+#:               w5 + w7 2^-FINE_BITS (y), w2 and w5 in pixels
 #: BRIGHTNESS, COLOR, CONTRAST, SHARPNESS  -                   Pillow's factor
 #: POSTERIZE     w0: bits kept, 0..8                           -
 #: SOLARIZE      w0: threshold, 0..256                         -
@@ -25,7 +28,9 @@ RESTORE, ACCUMULATE, RESOLVE = range(16, 19)
 #: RESTORE       back to what the program began with           -
 #: ACCUMULATE    w0: weight of the present image, in 2^-16     -
 #: RESOLVE       the weighted sum becomes the image            -
-STEP = np.dtype([("op", "i4"), ("whole", "i4", 6), ("fill", "u1", 4), ("value", "f4")], align=True)
+STEP = np.dtype([("op", "i4"), ("whole", "i4", 8), ("fill", "u1", 4), ("value", "f4")], align=True)
+#: Fractional bits of BILINEAR's coefficients: 2^-15 pixels at 8192, for coefficients within 8.
+FINE_BITS = 28
 
 # How a sample is mixed.
 UNMIXED, BLEND, BOX, PASTE, MASK_PLANES = range(5)
