@@ -9,10 +9,16 @@ from typing import Literal
 
 import numpy as np
 
+#: Masks and mask tables begin at multiples of this.
+TABLE_ALIGNMENT = 16
+#: FINISH.masks before it is placed: USER_TABLE + offset into `Mixing.table`, or 1 + offset into the buffer of
+#: FMix masks.
+USER_TABLE = np.uint64(1 << 63)
+
 PartnerRule = Literal["random", "same_class", "other_class", "reversed"]
-#: "same": labels get the share of the pixels; "independent": the mix's law, drawn a second time; a
-#: number: the sample's own label has this weight.
-LabelRule = Literal["same", "independent"] | float
+#: "same": labels get the shares of the pixels; "sampled": the lam that was drawn, before it became whole
+#: pixels; "independent": shares drawn a second time; a number: the sample's own label has this weight.
+LabelRule = Literal["same", "sampled", "independent"] | float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,3 +122,54 @@ class Mixing:
     def ways(self) -> int:
         """Most images that one output may hold."""
         return max((m.table.shape[1] + 1 if isinstance(m, UserMasks) else 2 for m in self.items), default=2)
+
+    @property
+    def decay(self) -> float | None:
+        """Exponent of the FMix masks, the same for all; None without FMix."""
+        return next((m.decay for m in self.items if isinstance(m, FMix)), None)
+
+    def table(self) -> np.ndarray:
+        """The users' mask tables behind each other: uint8, each from a multiple of TABLE_ALIGNMENT on.
+
+        Upload it once; `place_masks` wants its address.
+        """
+        tables = [m.table.reshape(-1) for m in self.items if isinstance(m, UserMasks)]
+        out = np.zeros(sum(_aligned(t.size) for t in tables), np.uint8)
+        start = 0
+        for table in tables:
+            out[start : start + table.size] = table
+            start += _aligned(table.size)
+        return out
+
+    def table_starts(self) -> tuple[int, ...]:
+        """Where each item's table begins within `table`; items without one count nothing."""
+        starts, start = [], 0
+        for m in self.items:
+            starts.append(start)
+            start += _aligned(m.table.size) if isinstance(m, UserMasks) else 0
+        return tuple(starts)
+
+
+def mask_stride(height: int, width: int) -> int:
+    """Bytes from one FMix mask to the next within their buffer."""
+    return _aligned(height * width)
+
+
+def place_masks(finish: np.ndarray, masks: np.ndarray, buffer: int, table: int) -> None:
+    """Turn the masks' places, as `draw_mixing` numbers them, into addresses.
+
+    Args:
+        finish: FINISH (n,); `masks` becomes an address where it is not 0.
+        masks: MASK (k,); `out` becomes an address.
+        buffer: Address of k masks of `mask_stride` bytes, a multiple of TABLE_ALIGNMENT.
+        table: Address of `Mixing.table`, likewise; any number where no mix has one.
+    """
+    masks["out"] += np.uint64(buffer - 1)
+    at = finish["masks"]
+    of_user = at >= USER_TABLE
+    address = np.where(of_user, at - USER_TABLE + np.uint64(table), at + np.uint64(buffer - 1))
+    finish["masks"] = np.where(at > 0, address, 0)
+
+
+def _aligned(n_bytes: int) -> int:
+    return -(-n_bytes // TABLE_ALIGNMENT) * TABLE_ALIGNMENT
