@@ -66,7 +66,7 @@ def test_tiny_images(size: tuple[int, int]) -> None:
     assert (boxes[:, 2:] <= size).all()
     h, w = sides(boxes)
     assert ((h > 0) == (w > 0)).all()
-    # A box has a pixel at least, is smaller than the image on both sides, and at most 3.3 times as long as wide.
+    # A box has a pixel, is smaller than the image on both sides, and at most 3.3 times as long as wide.
     assert boxes.any() == (size in {(2, 2), (3, 200)})
 
 
