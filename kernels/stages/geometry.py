@@ -19,6 +19,7 @@ from numpy import uint64 as u64
 
 from ..fused import lerp
 from ..intrinsics import INLINE, KERNEL
+from .pointwise import copy_bytes
 from .records import FINE_BITS
 
 _ONE = 1 << 16
@@ -85,7 +86,7 @@ def _reverse(source, out):  # type: ignore[no-untyped-def]
 def _copy_rows(planes, whole, fill, height, width, copy):  # type: ignore[no-untyped-def]
     """Steps that take each output row from one source row, from left to right or back."""
     area = height * width
-    copy[: planes.size] = planes
+    copy_bytes(planes, copy[: planes.size])
     for y in range(height):
         x0 = i64(whole[1]) * y + whole[2]
         row = (i64(whole[4]) * y + whole[5]) >> 16
@@ -98,7 +99,7 @@ def _copy_rows(planes, whole, fill, height, width, copy):  # type: ignore[no-unt
             out = planes[begin + first : begin + last]
             line = c * area + row * width + start
             if whole[0] > 0:
-                out[:] = copy[line : line + out.size]
+                copy_bytes(copy[line : line + out.size], out)
             else:
                 _reverse(copy[line + 1 - out.size : line + 1], out)
         _fill_row(planes, y, width, first, last, fill)

@@ -56,10 +56,10 @@ def _stretch(plane, low, slope, shift):  # type: ignore[no-untyped-def]
 
 @njit(**INLINE)
 def _equals_table(table, low, high, slope, shift):  # type: ignore[no-untyped-def]
+    wrong = 0
     for x in range(low, high + 1):
-        if _stretched(u8(x), low, slope, shift) != table[x]:
-            return False
-    return True
+        wrong += _stretched(u8(x), low, slope, shift) != table[x]
+    return wrong == 0
 
 
 @njit(**KERNEL)

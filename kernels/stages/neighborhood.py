@@ -4,12 +4,11 @@ import numpy as np
 from numba import njit
 from numpy import float32 as f32
 from numpy import int32 as i32
-from numpy import uint8 as u8
 from numpy import uint32 as u32
 
 from ..elementary import exp2
 from ..intrinsics import INLINE, KERNEL, floor, fma
-from .pointwise import blend, byte
+from .pointwise import blend, byte, copy_bytes
 
 #: Largest radius of the blur's kernel.
 MAX_RADIUS = 15
@@ -41,7 +40,7 @@ def sharpness(plane, factor, height, width, copy):  # type: ignore[no-untyped-de
     """
     if height < 3 or width < 3:
         return
-    copy[: plane.size] = plane
+    copy_bytes(plane, copy[: plane.size])
     sums = np.empty(width, np.uint32)
     for y in range(1, height - 1):
         at = y * width
@@ -116,7 +115,7 @@ def blur(plane, sigma, height, width, copy):  # type: ignore[no-untyped-def]
     """
     if sigma <= f32(0):
         return
-    copy[: plane.size] = plane
+    copy_bytes(plane, copy[: plane.size])
     weights = np.empty(MAX_RADIUS + 1, np.float32)
     radius = blur_weights(sigma, weights)
     line = np.empty(width + 2 * radius, np.float32)

@@ -1,4 +1,4 @@
-"""Operations that turn each pixel into another one at the same place: CPU twin of program.cu's loops over words.
+"""Operations that turn each pixel into another one at the same place, CPU twin.
 
 All work in place on contiguous uint8 arrays and vectorize; arithmetic is cheaper here than a table of 256.
 
@@ -25,6 +25,13 @@ _SUMMABLE = 1 << 23
 def byte(v):  # type: ignore[no-untyped-def]
     """A float32 clipped to 0..255 and cut to an integer."""
     return u8(i32(min(max(v, f32(0)), f32(255))))
+
+
+@njit(**INLINE)
+def copy_bytes(source, out):  # type: ignore[no-untyped-def]
+    """Copy an array over another one; Numba takes two seconds to compile `out[:] = source`."""
+    for i in range(out.size):
+        out[i] = source[i]
 
 
 @njit(**INLINE)

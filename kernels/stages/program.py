@@ -20,6 +20,7 @@ from .pointwise import (
     blend_with,
     byte,
     color,
+    copy_bytes,
     fill_box,
     mean_luma,
     posterize,
@@ -131,7 +132,7 @@ def run_programs(program, samples, working, seed_low, seed_high, first, last):  
         planes = flat[k]
         r, g, b = planes[:area], planes[area : 2 * area], planes[2 * area :]
         if _holds(program, k, k + 1, RESTORE):
-            origin[:] = planes
+            copy_bytes(planes, origin)
         summed = False
         for j in range(program.shape[1]):
             step = program[k, j]
@@ -174,7 +175,7 @@ def run_programs(program, samples, working, seed_low, seed_high, first, last):  
                 stream = u32(samples[k].stream | u32(whole[0]))
                 _noise(planes, samples[k].sample, samples[k].epoch, stream, seed_low, seed_high, value)
             elif op == RESTORE:
-                planes[:] = origin
+                copy_bytes(origin, planes)
             elif op == ACCUMULATE:
                 _accumulate(planes, u32(whole[0]), sums, not summed)
                 summed = True
