@@ -5,3 +5,34 @@ if __name__ != "fieldloom.policies":
         "This folder is the package fieldloom.policies: install the project (pip install -e .) "
         "and import fieldloom.policies"
     )
+
+from .applying import apply_policy, expand_operations
+from .augmix import AugMix
+from .autoaugment import AutoAugment
+from .chain import DualVariable, PolicyChain
+from .compiling import POLICIES, Policy, compile_policy
+from .external import MADAUG_OPERATIONS, SamplePolicy
+from .randaugment import RandAugment, TrivialAugmentWide
+from .simple import Cutout, GaussianBlur, GaussianNoise, Grayscale, Operation, ThreeAugment
+
+__all__ = [
+    "MADAUG_OPERATIONS",
+    "POLICIES",
+    "AugMix",
+    "AutoAugment",
+    "Cutout",
+    "DualVariable",
+    "GaussianBlur",
+    "GaussianNoise",
+    "Grayscale",
+    "Operation",
+    "Policy",
+    "PolicyChain",
+    "RandAugment",
+    "SamplePolicy",
+    "ThreeAugment",
+    "TrivialAugmentWide",
+    "apply_policy",
+    "compile_policy",
+    "expand_operations",
+]
