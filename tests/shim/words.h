@@ -35,5 +35,20 @@ static inline uint32_t __byte_perm(uint32_t x, uint32_t y, uint32_t selector) {
   for (int i = 0; i < 4; ++i) out |= uint32_t((bytes >> (8 * (selector >> (4 * i) & 7))) & 255) << (8 * i);
   return out;
 }
+static inline int atomicAdd(int* p, int value) { return __atomic_fetch_add(p, value, __ATOMIC_RELAXED); }
+static inline uint32_t atomicAdd(uint32_t* p, uint32_t value) { return __atomic_fetch_add(p, value, __ATOMIC_RELAXED); }
+static inline unsigned long long atomicAdd(unsigned long long* p, unsigned long long value) {
+  return __atomic_fetch_add(p, value, __ATOMIC_RELAXED);
+}
+static inline uint32_t atomicMin(uint32_t* p, uint32_t value) {
+  uint32_t old = __atomic_load_n(p, __ATOMIC_RELAXED);
+  while (value < old && !__atomic_compare_exchange_n(p, &old, value, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {}
+  return old;
+}
+static inline uint32_t atomicMax(uint32_t* p, uint32_t value) {
+  uint32_t old = __atomic_load_n(p, __ATOMIC_RELAXED);
+  while (value > old && !__atomic_compare_exchange_n(p, &old, value, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {}
+  return old;
+}
 static inline uint16_t half_bits(float f) { _Float16 h = (_Float16)f; uint16_t u; memcpy(&u, &h, 2); return u; }
 static inline uint32_t load_word(const uint32_t* p) { return *p; }
