@@ -6,6 +6,14 @@ stage. Nothing here touches a GPU; `kernels/device.py` executes the launches, an
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fieldloom.kernels.cuda import Launch
+
+if TYPE_CHECKING:
+    from .masks import MaskTables
 
 #: Files of the stages, in the order in which they are joined; each defines HAS_<NAME>.
 STAGES = ("program", "spectrum", "masks", "finish")
@@ -34,3 +42,109 @@ class StageVariant:
     def definitions(self) -> tuple[str, ...]:
         """Compiler options."""
         return f"-DDTYPE={self.dtype}", f"-DPLANAR={int(self.planar)}"
+
+
+# ---------------------------------------------------------------- masks
+
+MASKS_ARGS = np.dtype(
+    [
+        ("masks", "u8"), ("samples", "u8"), ("tables", "u8"), ("columns", "u8"), ("fields", "u8"),
+        ("nodes", "u8"), ("ties", "u8"), ("waves", "i4"), ("nodes_y", "i4"), ("nodes_x", "i4"),
+        ("shift", "i4"), ("height", "i4"), ("width", "i4"), ("seed_low", "u4"), ("seed_high", "u4"),
+    ],
+    align=True,
+)  # fmt: skip
+
+
+def masks_scratch_floats(tables: "MaskTables", n: int) -> int:
+    """Elements of 4 bytes that `masks_launch` needs as scratch for n masks."""
+    return n * sum(_mask_parts(tables))
+
+
+def _mask_parts(tables: "MaskTables") -> tuple[int, int, int, int]:
+    nodes = tables.nodes_y * tables.nodes_x
+    return tables.nodes_y * tables.waves, nodes, nodes, tables.width
+
+
+def masks_launch(
+    tables: "MaskTables", n: int, seed: int, *, masks: int, samples: int, floats: int, scratch: int
+) -> Launch:
+    """The launch that makes n masks, a block each.
+
+    Args:
+        tables: Their tables.
+        n: Masks, at least 1.
+        seed: 64 bits.
+        masks: Address of the MASK records, whose `out` are addresses too.
+        samples: Address of the SAMPLE records that they name.
+        floats: Address of a copy of `tables.floats`.
+        scratch: Address of `masks_scratch_floats` elements of 4 bytes.
+    """
+    args = np.zeros(1, MASKS_ARGS)
+    args["masks"], args["samples"], args["tables"] = masks, samples, floats
+    for name, part in zip(("columns", "fields", "nodes", "ties"), _mask_parts(tables), strict=True):
+        args[name] = scratch
+        scratch += 4 * n * part
+    args["waves"], args["shift"] = tables.waves, tables.shift
+    args["nodes_y"], args["nodes_x"] = tables.nodes_y, tables.nodes_x
+    args["height"], args["width"] = tables.height, tables.width
+    args["seed_low"], args["seed_high"] = seed & 0xFFFFFFFF, seed >> 32
+    return Launch("masks", (n, 1, 1), tables.waves**2, args)
+
+
+# ---------------------------------------------------------------- program
+
+PROGRAM_ARGS = np.dtype(
+    [
+        ("program", "u8"), ("samples", "u8"), ("working", "u8"), ("scratch", "u8"), ("origin", "u8"),
+        ("sums", "u8"), ("n_steps", "i4"), ("height", "i4"), ("width", "i4"), ("seed_low", "u4"),
+        ("seed_high", "u4"),
+    ],
+    align=True,
+)  # fmt: skip
+
+
+def program_scratch_bytes(n: int, height: int, width: int, *, chains: bool) -> int:
+    """Bytes that `program_launch` needs as scratch: one copy of n samples; six with `chains`."""
+    return _aligned(3 * n * height * width) * (6 if chains else 1)
+
+
+def _aligned(size: int) -> int:
+    return (size + 15) // 16 * 16
+
+
+def program_launch(
+    n: int,
+    n_steps: int,
+    height: int,
+    width: int,
+    seed: int,
+    *,
+    program: int,
+    samples: int,
+    working: int,
+    scratch: int,
+    chains: bool,
+) -> Launch:
+    """The launch that runs the programs of n samples, a block each.
+
+    Args:
+        n: Samples, at least 1.
+        n_steps: Steps of each.
+        height: Of the samples; `width` likewise.
+        width: See `height`.
+        seed: 64 bits.
+        program: Address of STEP (n, n_steps).
+        samples: Address of SAMPLE (n,).
+        working: Address of uint8 (n, 3, height, width), a multiple of 4; changed in place.
+        scratch: Address of `program_scratch_bytes`, a multiple of 16.
+        chains: Some program has a RESTORE or ACCUMULATE step.
+    """
+    args = np.zeros(1, PROGRAM_ARGS)
+    args["program"], args["samples"], args["working"] = program, samples, working
+    copy = _aligned(3 * n * height * width)
+    args["scratch"] = scratch
+    args["origin"], args["sums"] = (scratch + copy, scratch + 2 * copy) if chains else (0, 0)
+    args["n_steps"], args["height"], args["width"] = n_steps, height, width
+    args["seed_low"], args["seed_high"] = seed & 0xFFFFFFFF, seed >> 32
+    return Launch("program", (n, 1, 1), 0, args)
