@@ -195,7 +195,7 @@ def _bfloat16_bits(v):  # type: ignore[no-untyped-def]
     return u16((bits + u32(0x7FFF) + ((bits >> u32(16)) & u32(1))) >> u32(16))
 
 
-def _store(values, n, scale, bias, output, start, step, out):  # type: ignore[no-untyped-def]
+def store_row(values, n, scale, bias, output, start, step, out):  # type: ignore[no-untyped-def]
     """Normalize a channel of one row, convert it and write it at start, start + step, ... of flat `out`."""
     raise NotImplementedError  # exists as an overload only: the element type of `out` picks the code
 
@@ -225,7 +225,7 @@ def _store_uint8(values, scale, bias, _output, out):  # type: ignore[no-untyped-
 _STORES = {types.float32: _store_float32, types.uint16: _store_16_bits, types.uint8: _store_uint8}
 
 
-@overload(_store, jit_options=INLINE)  # type: ignore[arg-type]
+@overload(store_row, jit_options=INLINE)  # type: ignore[arg-type]
 def _store_by_type(values, n, scale, bias, output, start, step, out):  # type: ignore[no-untyped-def]
     store = _STORES[out.dtype]
 
@@ -305,11 +305,11 @@ def fused(source, stride, height, width, nodes, mode, pitch, border, fill, scale
             _linear_color(row[GAIN], row[OFFSET], row[CHROMA_P], row[CHROMA_Q], r, g, b)
         if planar:
             start = y * out_width
-            _store(r, out_width, scale[0], bias[0], output, start, 1, out)
-            _store(g, out_width, scale[1], bias[1], output, start + area, 1, out)
-            _store(b, out_width, scale[2], bias[2], output, start + 2 * area, 1, out)
+            store_row(r, out_width, scale[0], bias[0], output, start, 1, out)
+            store_row(g, out_width, scale[1], bias[1], output, start + area, 1, out)
+            store_row(b, out_width, scale[2], bias[2], output, start + 2 * area, 1, out)
         else:
             start = y * out_width * 3
-            _store(r, out_width, scale[0], bias[0], output, start, 3, out)
-            _store(g, out_width, scale[1], bias[1], output, start + 1, 3, out)
-            _store(b, out_width, scale[2], bias[2], output, start + 2, 3, out)
+            store_row(r, out_width, scale[0], bias[0], output, start, 3, out)
+            store_row(g, out_width, scale[1], bias[1], output, start + 1, 3, out)
+            store_row(b, out_width, scale[2], bias[2], output, start + 2, 3, out)
