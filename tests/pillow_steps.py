@@ -62,7 +62,8 @@ def _one(picture, name, value, center, fill):
     if name == "rotate":
         return picture.rotate(value, fillcolor=fill)
     if name == "posterize":
-        return ImageOps.posterize(picture, int(value))
+        # Pillow itself refuses 0 bits, though its mask would be black.
+        return ImageOps.posterize(picture, int(value)) if value else picture.point([0] * 768)
     if name == "solarize":
         return ImageOps.solarize(picture, value)
     if name == "solarize_add":

@@ -13,7 +13,7 @@ from fieldloom.kernels.stages.policy_values import Columns, unit, whole_centers
 from fieldloom.kernels.stages.program import run_programs
 from fieldloom.options import choice, color, whole_number
 
-from .external import check_within, to_array
+from .external import check_within, on_host, to_array
 from .randaugment import INTERPOLATIONS
 from .spaces import SPACES
 
@@ -73,12 +73,14 @@ def apply_policy(
     planes, restore = _planes(images)
     n, _, height, width = planes.shape
     rows = _rows(operations, n, space)
-    levels = _table("magnitudes", magnitudes, rows.shape)
-    chances = 1.0 if probabilities is None else _table("probabilities", probabilities, rows.shape)
+    levels = _table("apply_policy", "magnitudes", magnitudes, rows.shape)
+    chances = (
+        1.0 if probabilities is None else _table("apply_policy", "probabilities", probabilities, rows.shape)
+    )
     keys = Keys(
         whole_number("apply_policy", "seed", seed, 0, 2**64 - 1),
         whole_number("apply_policy", "epoch", epoch, 0, 2**32 - 1),
-        _ids(ids, n),
+        _ids("apply_policy", ids, n),
         np.zeros(n, np.int64),
     )
     columns, slot = Columns(SPACES[space].ranges, height, width), slot_of(0, "program")
@@ -134,8 +136,8 @@ def expand_operations(
     """
     choice("expand_operations", "space", space, _SPACES)
     n, count = len(images), len(SPACES[space].ranges)
-    levels = _table("magnitudes", magnitudes, (n, count))
-    own = np.repeat(_ids(ids, n), count)
+    levels = _table("expand_operations", "magnitudes", magnitudes, (n, count))
+    own = np.repeat(_ids("expand_operations", ids, n), count)
     repeated = images.repeat_interleave(count, 0) if _is_tensor(images) else np.repeat(images, count, 0)
     views = apply_policy(
         repeated, np.tile(np.arange(count), n)[:, None], levels.reshape(-1, 1),
@@ -186,7 +188,7 @@ def _planes(images: Any) -> tuple[np.ndarray, Any]:
 def _rows(operations: Any, n: int, space: str) -> np.ndarray:
     """Indices (n, k) of a space's operations from indices or names."""
     known = [range_.operation for range_ in SPACES[space].ranges]
-    array = np.asarray(operations)
+    array = on_host(operations)
     if array.dtype.kind == "U":
         unknown = sorted(set(array.ravel().tolist()) - set(known))
         if unknown:
@@ -206,27 +208,27 @@ def _rows(operations: Any, n: int, space: str) -> np.ndarray:
     return array.astype(np.int64)
 
 
-def _table(option: str, values: Any, shape: Sequence[int]) -> np.ndarray:
-    array = to_array("apply_policy", option, values)
+def _table(owner: str, option: str, values: Any, shape: Sequence[int]) -> np.ndarray:
+    array = to_array(owner, option, values)
     if array.shape != tuple(shape) and not (array.ndim == 0 and option == "probabilities"):
         raise ArgumentError.make(
-            f"apply_policy {option} of shape {array.shape}",
+            f"{owner} {option} of shape {array.shape}",
             why=f"not {tuple(shape)}",
             remedy="Pass one number for each operation of each image.",
         )
-    check_within("apply_policy", option, array, 0, 1)
+    check_within(owner, option, array, 0, 1)
     return np.broadcast_to(array, shape)
 
 
-def _ids(ids: Any, n: int) -> np.ndarray:
+def _ids(owner: str, ids: Any, n: int) -> np.ndarray:
     if ids is None:
         return np.arange(n)
-    array = np.asarray(ids)
+    array = on_host(ids)
     if array.shape != (n,) or (array.dtype.kind not in "iu" and n):
         raise ArgumentError.make(
-            f"apply_policy ids of shape {array.shape} and type {array.dtype}",
+            f"{owner} ids of shape {array.shape} and type {array.dtype}",
             why=f"not {n} whole numbers",
             remedy="Pass one id for each image.",
         )
-    check_within("apply_policy", "ids", array, 0, 2**32 - 1)
+    check_within(owner, "ids", array, 0, 2**32 - 1)
     return array.astype(np.int64)

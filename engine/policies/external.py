@@ -135,14 +135,19 @@ def checked_names(owner: str, names: object, space: str) -> tuple[str, ...]:
     return tuple(names)
 
 
-def to_array(owner: str, option: str, values: Any) -> np.ndarray:
-    """Numbers of any library as float64 on the host."""
+def on_host(values: Any) -> np.ndarray:
+    """Values of any library as an array on the host."""
     # By name, so that nobody imports torch for this.
     if type(values).__module__.partition(".")[0] == "torch" and hasattr(values, "detach"):
         values = values.detach().cpu()
-        values = values.double() if values.is_floating_point() else values
+        values = values.double() if values.is_floating_point() else values  # NumPy knows no bfloat16
+    return np.asarray(values)
+
+
+def to_array(owner: str, option: str, values: Any) -> np.ndarray:
+    """Numbers of any library as float64 on the host."""
     try:
-        array = np.asarray(values)
+        array = on_host(values)
         if array.dtype.kind not in "biuf":
             raise TypeError(f"of type {array.dtype}")
         return array.astype(np.float64)

@@ -75,6 +75,8 @@ class RandAugment:
     Source: Cubuk et al., arXiv 1909.13719; torchvision/transforms/autoaugment.py (order and magnitudes of
     "standard"), timm/data/auto_augment.py, google-research/uda, GuanGui-nju/SAA.
     Exactness: equal bit for bit to Pillow's operations in order; bilinear geometry within a level.
+    Magnitudes are the table's, rounded once to float32 (torch.linspace misses some by a last bit on some
+    processors, and its 15.999999 pixels are cut to 15).
     """
 
     n: int = 2
