@@ -78,8 +78,9 @@ def _fill_row(planes, row, width, first, last, fill):  # type: ignore[no-untyped
 
 @njit(**INLINE)
 def _reverse(source, out):  # type: ignore[no-untyped-def]
+    last = u64(out.size - 1)
     for x in range(out.size):
-        out[out.size - 1 - x] = source[x]
+        out[x] = source[last - u64(x)]  # unsigned: a signed place would be tested for wrapping
 
 
 @njit(**INLINE)
@@ -143,21 +144,37 @@ def nearest(planes, whole, fill, height, width, packed, bytes_):  # type: ignore
 
 
 @njit(**INLINE)
-def _locate(slope, offset, limit, low, high, fraction):  # type: ignore[no-untyped-def]
-    """Indices of the two neighbors and the second one's weight; the outermost half pixel repeats the edge."""
-    for x in range(low.size):
+def _locate(slope, offset, side, place, fraction):  # type: ignore[no-untyped-def]
+    """Index of the first of two neighbors and the second one's weight, along one axis.
+
+    Beyond the outermost centers the edge repeats: weight 0 or 1 of two pixels that exist. Where the side is
+    one pixel, weight 0 of one that does not matter.
+    """
+    last = max(i32(side - 2), i32(0))
+    for x in range(place.size):
         at = i64(offset + i64(slope) * i64(x))
         whole = i32(at >> i64(FINE_BITS))
-        low[x] = max(whole, i32(0))
-        high[x] = min(i32(whole + i32(1)), limit)
         # 24 bits are what a float32 holds exactly.
-        fraction[x] = f32(i32(i64(at & i64(_FINE - 1)) >> i64(FINE_BITS - 24))) * f32(2.0**-24)
+        part = f32(i32(i64(at & i64(_FINE - 1)) >> i64(FINE_BITS - 24))) * f32(2.0**-24)
+        part = f32(0) if whole < i32(0) else part
+        part = f32(i32(side - 1) - last) if whole >= i32(side - 1) else part
+        place[x], fraction[x] = min(max(whole, i32(0)), last), part
 
 
 @njit(**INLINE)
-def _corners(packed, rows, columns, width, out):  # type: ignore[no-untyped-def]
-    for x in range(out.size):
-        out[x] = packed[u64(i64(rows[x]) * width + columns[x])]
+def _join(row, column, width, index):  # type: ignore[no-untyped-def]
+    for x in range(index.size):
+        index[x] = u32(i32(i32(row[x] * width) + column[x]))
+
+
+@njit(**INLINE)
+def _corners(packed, index, below, a, b, c, d):  # type: ignore[no-untyped-def]
+    """The pixels at and right of each place, and those `below` places on."""
+    for x in range(index.size):
+        first = u64(index[x])
+        second = u64(first + below)
+        a[x], b[x] = packed[first], packed[u64(first + u64(1))]
+        c[x], d[x] = packed[second], packed[u64(second + u64(1))]
 
 
 @njit(**INLINE)
@@ -178,10 +195,12 @@ def _channel(word, shift):  # type: ignore[no-untyped-def]
 def bilinear(planes, whole, fill, height, width, packed):  # type: ignore[no-untyped-def]
     """Resample three flat planes in place; arguments as `nearest`."""
     area = height * width
-    _pack(planes[:area], planes[area : 2 * area], planes[2 * area :], packed)
-    places = np.empty((4, width), np.int32)
+    _pack(planes[:area], planes[area : 2 * area], planes[2 * area :], packed[:area])
+    places = np.empty((2, width), np.int32)
+    index = np.empty(width, np.uint32)
     fractions = np.empty((2, width), np.float32)
     corners = np.empty((4, width), np.uint32)
+    below = u64(width if height > 1 else 0)
     x_first = (i64(whole[2]) << FINE_BITS) + whole[6]
     y_first = (i64(whole[5]) << FINE_BITS) + whole[7]
     for y in range(height):
@@ -189,16 +208,13 @@ def bilinear(planes, whole, fill, height, width, packed):  # type: ignore[no-unt
         first, last = _inside(i64(whole[0]), x0, i64(width) << FINE_BITS, 0, width)
         first, last = _inside(i64(whole[3]), y0, i64(height) << FINE_BITS, first, last)
         n = last - first
-        left, right, top, low = places[0, :n], places[1, :n], places[2, :n], places[3, :n]
-        u, v = fractions[0, :n], fractions[1, :n]
+        columns, rows, u, v = places[0, :n], places[1, :n], fractions[0, :n], fractions[1, :n]
         half = _FINE // 2  # from the pixels' edges, which bound the image, to their centers
-        _locate(i32(whole[0]), x0 + first * whole[0] - half, i32(width - 1), left, right, u)
-        _locate(i32(whole[3]), y0 + first * whole[3] - half, i32(height - 1), top, low, v)
+        _locate(i32(whole[0]), x0 + first * whole[0] - half, i32(width), columns, u)
+        _locate(i32(whole[3]), y0 + first * whole[3] - half, i32(height), rows, v)
+        _join(rows, columns, i32(width), index[:n])
         a, b, c, d = corners[0, :n], corners[1, :n], corners[2, :n], corners[3, :n]
-        _corners(packed, top, left, width, a)
-        _corners(packed, top, right, width, b)
-        _corners(packed, low, left, width, c)
-        _corners(packed, low, right, width, d)
+        _corners(packed, index[:n], below, a, b, c, d)
         for channel in range(_PLANES):
             begin = channel * area + y * width
             _interpolate(a, b, c, d, u, v, u32(8 * channel), planes[begin + first : begin + last])

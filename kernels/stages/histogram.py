@@ -3,7 +3,6 @@
 Exactness: Pillow's bits (ImageOps.autocontrast and equalize, without cutoff and mask).
 """
 
-import numpy as np
 from numba import njit
 from numpy import float32 as f32
 from numpy import float64 as f64
@@ -118,9 +117,3 @@ def equalize(plane, table, counts):  # type: ignore[no-untyped-def]
         table[x] = u8(min(u32(n // step), u32(255)))
         n = u32(n + counts[x])
     _look_up(plane, table)
-
-
-@njit(**INLINE)
-def histogram_scratch():  # type: ignore[no-untyped-def]
-    """A table and counts for the functions above."""
-    return np.empty(256, np.uint8), np.empty(1024, np.uint32)

@@ -4,6 +4,8 @@ import numpy as np
 from numba import njit
 from numpy import float32 as f32
 from numpy import int32 as i32
+from numpy import uint8 as u8
+from numpy import uint16 as u16
 from numpy import uint32 as u32
 
 from ..elementary import exp2
@@ -15,25 +17,30 @@ MAX_RADIUS = 15
 
 
 @njit(**INLINE)
-def _columns(above, row, below, sums):  # type: ignore[no-untyped-def]
+def _sum_columns(above, row, below, sums):  # type: ignore[no-untyped-def]
     for x in range(sums.size):
-        sums[x] = u32(u32(above[x]) + u32(row[x]) + u32(below[x]))
+        sums[x] = u16(u16(above[x]) + u16(row[x]) + u16(below[x]) + u16(2))
 
 
 @njit(**INLINE)
-def _sharpen_row(left, center, right, row, factor, out):  # type: ignore[no-untyped-def]
+def _smooth(left, center, right, row, out):  # type: ignore[no-untyped-def]
     for x in range(out.size):
-        total = u32(left[x] + center[x] + right[x] + u32(u32(row[x]) * u32(4)))
-        # floor((total + 6.5) / 13), exact up to 13 * 255
-        smooth = i32(u32(u32(total + u32(6)) * u32(5042)) >> u32(16))
-        out[x] = blend(f32(smooth), f32(i32(row[x])), factor)
+        total = u16(u16(left[x] + center[x] + right[x]) + u16(row[x]) * u16(4))
+        # floor((total + 6.5) / 13), exact up to 13 * 255; the three sums bring 6 with them
+        out[x] = u8(u32(u32(total) * u32(5042)) >> u32(16))
+
+
+@njit(**INLINE)
+def _blend_all(pixels, factor, smooth):  # type: ignore[no-untyped-def]
+    for i in range(smooth.size):
+        smooth[i] = blend(f32(i32(smooth[i])), f32(i32(pixels[i])), factor)
 
 
 @njit(**KERNEL)
 def sharpness(plane, factor, height, width, copy):  # type: ignore[no-untyped-def]
     """Blend one flat plane with its smoothed self, in place; `copy` is uint8 scratch of its size.
 
-    The outermost pixels keep their values, as Pillow's filter copies them.
+    The outermost pixels keep their values, as Pillow's filter copies them: blended with themselves.
 
     Exactness: Pillow's bits (ImageFilter.SMOOTH: ones around five, divided by 13 and rounded; no sum lies
     half way, so that integers round as its float32 does).
@@ -41,12 +48,17 @@ def sharpness(plane, factor, height, width, copy):  # type: ignore[no-untyped-de
     if height < 3 or width < 3:
         return
     copy_bytes(plane, copy[: plane.size])
-    sums = np.empty(width, np.uint32)
+    # Rows as one line, since single ones would end in pixels beside whole vectors; the columns at both ends
+    # get nonsense and are put back.
+    pixels, n = copy[: plane.size], width * (height - 2)
+    sums = np.empty(n, np.uint16)
+    _sum_columns(pixels[:n], pixels[width : width + n], pixels[2 * width :], sums)
+    first, last = width + 1, width + n - 1
+    _smooth(sums[:-2], sums[1:-1], sums[2:], pixels[first:last], plane[first:last])
     for y in range(1, height - 1):
-        at = y * width
-        row = copy[at : at + width]
-        _columns(copy[at - width : at], row, copy[at + width : at + 2 * width], sums)
-        _sharpen_row(sums[:-2], sums[1:-1], sums[2:], row[1:-1], factor, plane[at + 1 : at + width - 1])
+        left, right = y * width, (y + 1) * width - 1
+        plane[left], plane[right] = copy[left], copy[right]
+    _blend_all(pixels, factor, plane)
 
 
 @njit(**INLINE)

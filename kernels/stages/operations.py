@@ -168,7 +168,8 @@ def make_steps(
 
     for name in ("brightness", "color", "contrast", "sharpness", "gaussian_blur", "gaussian_noise"):
         at = rows(name)
-        steps["value"][at] = values[at]
+        # Within what the kernels convert to integers, whatever a caller who did not check it brings.
+        steps["value"][at] = np.clip(values[at], -1e6, 1e6)
     for name, whole in _WHOLE.items():
         at = rows(name)
         steps["whole"][at, 0] = whole(values[at])

@@ -24,7 +24,7 @@ _SUMMABLE = 1 << 23
 @njit(**INLINE)
 def byte(v):  # type: ignore[no-untyped-def]
     """A float32 clipped to 0..255 and cut to an integer."""
-    return u8(i32(min(max(v, f32(0)), f32(255))))
+    return u8(min(max(i32(v), i32(0)), i32(255)))
 
 
 @njit(**INLINE)

@@ -14,7 +14,7 @@ from numpy import uint32 as u32
 from ..intrinsics import INLINE, KERNEL, entry, fma
 from ..philox import normal_pair, philox
 from .geometry import bilinear, nearest
-from .histogram import autocontrast, equalize, histogram_scratch
+from .histogram import autocontrast, equalize
 from .neighborhood import blur, sharpness
 from .pointwise import (
     blend_with,
@@ -96,23 +96,29 @@ def _resolve(sums, planes):  # type: ignore[no-untyped-def]
 
 
 @njit(**INLINE)
-def _holds(program, first, last, op):  # type: ignore[no-untyped-def]
-    for k in range(first, last):
-        for j in range(program.shape[1]):
-            if program[k, j].op == op:
-                return True
+def _restores(steps):  # type: ignore[no-untyped-def]
+    for j in range(steps.size):  # noqa: SIM110 - Numba has no generators with closures
+        if steps[j].op == RESTORE:
+            return True
     return False
 
 
-@entry
-def run_programs(program, samples, working, seed_low, seed_high, first, last):  # type: ignore[no-untyped-def]
-    """Run the programs of samples first .. last - 1.
+def run_programs(
+    program: np.ndarray,
+    samples: np.ndarray,
+    working: np.ndarray,
+    seed_low: np.uint32,
+    seed_high: np.uint32,
+    first: int,
+    last: int,
+) -> None:
+    """Run the programs of samples first .. last - 1; releases the GIL.
 
     Args:
         program: STEP (n, m).
         samples: SAMPLE (n,), for the counter words of noise.
         working: uint8 (n, 3, height, width), C-contiguous; changed in place.
-        seed_low: Lower half of the seed, uint32; `seed_high` the upper one.
+        seed_low: Lower half of the seed; `seed_high` the upper one.
         seed_high: See `seed_low`.
         first: Range of samples; `last` is exclusive.
         last: See `first`.
@@ -120,18 +126,25 @@ def run_programs(program, samples, working, seed_low, seed_high, first, last):  
     Source: Pillow 13's ImageOps, ImageEnhance and Image.transform; AugMix (arXiv 1912.02781) for sums.
     Exactness: Pillow's bits, but for bilinear geometry, blur and noise (see there).
     """
-    height, width = working.shape[2], working.shape[3]
+    # Allocated here, for Numba takes half a second to compile it.
+    n, _, height, width = working.shape
+    area, ops = height * width, program["op"][first:last]
+    packed = np.empty(area + 1, np.uint32)  # bilinear reads (and ignores) one pixel beyond
+    origin = np.empty(3 * area if (ops == RESTORE).any() else 0, np.uint8)
+    sums = np.empty(3 * area if (ops == ACCUMULATE).any() else 0, np.uint32)
+    _run(
+        program, samples, working.reshape(n, 3 * area), height, width, seed_low, seed_high, first, last,
+        packed, packed.view(np.uint8), origin, sums, np.empty(256, np.uint8), np.empty(1024, np.uint32),
+    )  # fmt: skip
+
+
+@entry
+def _run(program, samples, flat, height, width, seed_low, seed_high, first, last, packed, copy, origin, sums, table, counts):  # type: ignore[no-untyped-def]  # noqa: E501  # fmt: skip
     area = height * width
-    flat = working.reshape(working.shape[0], 3 * area)
-    packed = np.empty(area, np.uint32)
-    copy = packed.view(np.uint8)
-    table, counts = histogram_scratch()
-    origin = np.empty(3 * area if _holds(program, first, last, RESTORE) else 0, np.uint8)
-    sums = np.empty(3 * area if _holds(program, first, last, ACCUMULATE) else 0, np.uint32)
     for k in range(first, last):
         planes = flat[k]
         r, g, b = planes[:area], planes[area : 2 * area], planes[2 * area :]
-        if _holds(program, k, k + 1, RESTORE):
+        if _restores(program[k]):
             copy_bytes(planes, origin)
         summed = False
         for j in range(program.shape[1]):
@@ -140,7 +153,7 @@ def run_programs(program, samples, working, seed_low, seed_high, first, last):  
             if op == IDENTITY:
                 continue
             if op == NEAREST:
-                nearest(planes, whole, fill, height, width, packed, copy)
+                nearest(planes, whole, fill, height, width, packed[:area], copy)
             elif op == BILINEAR:
                 bilinear(planes, whole, fill, height, width, packed)
             elif op == BRIGHTNESS:
