@@ -200,6 +200,16 @@ def test_draws_depend_on_seed_epoch_and_id_alone() -> None:
         assert (apply_policy(IMAGES, operations, magnitudes, **{"ids": ids, **other}) != whole).any()
 
 
+def test_each_step_has_its_own_sign() -> None:
+    n = 400
+    image = np.tile(np.arange(40, dtype=np.uint8)[None, :, None], (n, 1, 1, 3))  # one row, value = x
+    out = apply_policy(image, [["translate_x", "translate_x"]] * n, np.full((n, 2), 0.75))
+    shift = 0.45 * 0.5 * 40  # 9 pixels each: 18 left, none, 18 right
+    kinds = np.rint((out[:, 0, 20, 0].astype(int) - 20) / shift).astype(int)
+    assert set(kinds) == {-2, 0, 2}
+    assert abs((kinds == 0).sum() - n / 2) < 3.9 * math.sqrt(n / 4)
+
+
 def test_probabilities() -> None:
     n = 4000
     images = np.zeros((n, 1, 1, 3), np.uint8)

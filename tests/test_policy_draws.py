@@ -4,6 +4,7 @@ Seeds are fixed. Limits are those that a right law exceeds once in 10 000 draws 
 """
 
 import math
+import weakref
 
 import numpy as np
 import pytest
@@ -266,6 +267,27 @@ def test_items_stand_side_by_side() -> None:
     assert steps.shape == (9, 20)
     assert steps[:, 16:18].tobytes() == draw_program((ITEMS["fixed"],), keys(9), 20, 30).tobytes()
     assert draw_program((), keys(9), 20, 30).shape == (9, 0)
+
+
+def test_tables_do_not_keep_the_users_arrays() -> None:
+    class Watched(np.ndarray):
+        pass
+
+    levels = np.ones((1, 1), np.float32).view(Watched)
+    item = PerSample((Range("rotate", 0, 30),), levels, levels, 1, slot=SLOT)
+    draw_program((item,), keys(2), 20, 30)
+    alive = weakref.ref(levels)
+    del item, levels
+    assert alive() is None
+
+
+def test_tables_are_those_of_the_item_and_the_size() -> None:
+    for _ in range(3):  # ids are given away again
+        for fill in range(40):
+            item = Pick((Range("translate_x", 0.5, 0.5, of_side=True),), fill=(fill, 0, 0), slot=SLOT)
+            for width in (10, 20):
+                step = draw_program((item,), keys(1), 6, width)[0, 0]
+                assert (step["fill"][0], abs(step["whole"][2] >> 16)) == (fill, width // 2)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (8192, 1)])

@@ -95,6 +95,6 @@ def _whole_weights(mixed: np.ndarray, shares: np.ndarray) -> np.ndarray:
     ends = (1 - mixed)[:, None] + mixed[:, None] * (reached / reached[:, -1:])
     bounds = np.zeros((len(mixed), shares.shape[1] + 2))
     bounds[:, 1], bounds[:, 2:] = 1 - mixed, ends
+    # The last bound is 1 within 2^-52, and rounds to 65536 whatever was drawn.
     whole = np.floor(bounds * _ONE + 0.5).astype(np.int64)
-    whole[:, -1] = _ONE
     return np.diff(whole, axis=1)

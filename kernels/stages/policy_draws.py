@@ -170,19 +170,21 @@ def _step_table(item: Item, columns: Columns, levels: np.ndarray) -> np.ndarray 
 
 
 #: Tables of the items in use. By identity: hashing all ranges of an item costs more than a draw.
-_KNOWN: dict[tuple[int, int, int], tuple[Item, _Tables]] = {}
+_KNOWN: dict[tuple[int, int, int], tuple[object, _Tables]] = {}
 _KEPT = 64
 
 
 def _tables(item: Item, height: int, width: int) -> _Tables:
-    key = (id(item), height, width)
+    # What is kept holds its key, so that its id is not given away; of `PerSample`, not the user's arrays.
+    anchor = item.ranges if isinstance(item, PerSample) else item
+    key = (id(anchor), height, width)
     known = _KNOWN.get(key)
-    if known is not None and known[0] is item:
+    if known is not None and known[0] is anchor:
         return known[1]
     tables = _make_tables(item, height, width)
     if len(_KNOWN) >= _KEPT:
         _KNOWN.clear()
-    _KNOWN[key] = (item, tables)  # holds the item too, so that its id is not given away
+    _KNOWN[key] = (anchor, tables)
     return tables
 
 
