@@ -148,3 +148,58 @@ def program_launch(
     args["n_steps"], args["height"], args["width"] = n_steps, height, width
     args["seed_low"], args["seed_high"] = seed & 0xFFFFFFFF, seed >> 32
     return Launch("program", (n, 1, 1), 0, args)
+
+
+# ---------------------------------------------------------------- finish
+
+FINISH_ARGS = np.dtype(
+    [
+        ("finish", "u8"), ("samples", "u8"), ("working", "u8"), ("out", "u8"), ("height", "i4"),
+        ("width", "i4"), ("seed_low", "u4"), ("seed_high", "u4"), ("erase_slot", "u4"), ("scale", "f4", 3),
+        ("bias", "f4", 3), ("erase_fill", "f4", 3), ("erase_spread", "f4", 3),
+    ],
+    align=True,
+)  # fmt: skip
+
+
+def finish_launch(
+    n: int,
+    height: int,
+    width: int,
+    seed: int,
+    *,
+    scale: np.ndarray,
+    bias: np.ndarray,
+    erase_fill: np.ndarray,
+    erase_spread: np.ndarray,
+    erase_slot: int,
+    finish: int,
+    samples: int,
+    working: int,
+    out: int,
+) -> Launch:
+    """The launch that erases, mixes, normalizes and stores n samples.
+
+    Args:
+        n: Samples, 1 to 65535.
+        height: Of the samples; `width` likewise.
+        width: See `height`.
+        seed: 64 bits.
+        scale: float32 (3,): output per level 0..255.
+        bias: float32 (3,): output of black.
+        erase_fill: float32 (3,), levels: color of erased pixels.
+        erase_spread: float32 (3,): standard deviation of normal colors.
+        erase_slot: Random slot of erasing; 0 without.
+        finish: Address of FINISH (n,), whose masks are addresses (multiples of 4 where width is one).
+        samples: Address of SAMPLE (n,).
+        working: Address of uint8 (n, 3, height, width), a multiple of 4.
+        out: Address of the output, a multiple of 16.
+    """
+    args = np.zeros(1, FINISH_ARGS)
+    args["finish"], args["samples"], args["working"], args["out"] = finish, samples, working, out
+    args["height"], args["width"], args["erase_slot"] = height, width, erase_slot
+    args["seed_low"], args["seed_high"] = seed & 0xFFFFFFFF, seed >> 32
+    args["scale"], args["bias"], args["erase_fill"] = scale, bias, erase_fill
+    args["erase_spread"] = erase_spread
+    tiles = -(-(-(-width // 4) * height) // 256)
+    return Launch("finish", (tiles, n, 1), 0, args)
