@@ -1,6 +1,7 @@
 # Every target sets up .venv by itself, once; a changed pyproject.toml sets it up again.
 #   make demo                          draw 200 photographs, load and augment them, write demo.png
 #   make test                          the tests that take seconds; test-full: all
+#   make gallery                       draw docs/gallery.md, every operation with its code and pictures
 #   make TORCH=torch==2.11.0 test      with another torch (an installed torch >= 2.11 is kept)
 #   make EXTRAS=cuda13,dev test        on a machine with a GPU and its CUDA 13 driver
 
@@ -16,13 +17,16 @@ READY := $(VENV)/.ready
 CODE := $(wildcard engine kernels pipelines perf tests examples docs)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-full lint types bench-loader clean
+.PHONY: help demo gallery test test-full lint types bench-loader clean
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | head -5
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -6
 
 demo: $(READY)
 	$(VENV)/bin/fieldloom demo
+
+gallery: $(READY)
+	$(PY) -m fieldloom.perf.gallery
 
 test: $(READY)
 	$(PY) -m pytest -m "not slow"

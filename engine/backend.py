@@ -8,6 +8,7 @@ import numpy as np
 
 from fieldloom.kernels.draws import Keys, Windows
 from fieldloom.kernels.fusedpass import Sources
+from fieldloom.kernels.stages.staged import StageRecords
 
 from .batch import Batch
 from .sources.dense import DensePixels
@@ -43,9 +44,17 @@ class Backend(Protocol):
         ...
 
     def augment(
-        self, keys: Keys, windows: Windows, sources: Sources, samples: np.ndarray | None
+        self,
+        keys: Keys,
+        windows: Windows,
+        sources: Sources,
+        samples: np.ndarray | None,
+        stages: StageRecords | None,
     ) -> "torch.Tensor":
-        """The fused pass, in the loader's layout; `samples`: its records, where they are drawn already."""
+        """The fused pass and its stages, in the loader's layout.
+
+        `samples`: the pass's records, where they are drawn already; `stages`: the stages', in a staged plan.
+        """
         ...
 
     def deliver(self, batch: Batch, owner: Any) -> Any:

@@ -23,12 +23,14 @@ class EpochPlan:
         ids: int64 (m,).
         occurrences: uint8 (m,): which repeat of its id each is.
         weights: float32 (m,) with mean 1, or None for all ones.
+        strength: float32 (m,) >= 0, how strongly each is augmented, or None for all ones.
     """
 
     epoch: int
     ids: np.ndarray
     occurrences: np.ndarray
     weights: np.ndarray | None
+    strength: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -62,10 +64,10 @@ def plan_epoch(
         epoch: 32 bits.
     """
     if selection is None:
-        ids, weights = np.arange(n_samples, dtype=np.int64), None
+        ids, weights, strength = np.arange(n_samples, dtype=np.int64), None, None
         occurrences = np.zeros(n_samples, np.uint8)
     else:
-        ids, weights = selection.ids, selection.weights
+        ids, weights, strength = selection.ids, selection.weights, selection.strength
         occurrences = _occurrences(ids)
     if shuffle and len(ids) > 1:
         words = random_words(seed, ids, epoch, occurrences=occurrences, slot=slot_of(PLAN_POSITION, "order"))
@@ -73,7 +75,8 @@ def plan_epoch(
         order = np.argsort(keys, kind="stable")
         ids, occurrences = ids[order], occurrences[order]
         weights = None if weights is None else weights[order]
-    return EpochPlan(epoch, ids, occurrences, weights)
+        strength = None if strength is None else strength[order]
+    return EpochPlan(epoch, ids, occurrences, weights, strength)
 
 
 def _occurrences(ids: np.ndarray) -> np.ndarray:

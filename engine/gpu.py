@@ -6,6 +6,7 @@ not awaited.
 """
 
 import contextlib
+import itertools
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,11 +18,13 @@ from fieldloom.errors import DeviceMemoryError
 from fieldloom.kernels.device import DevicePass, allocate, stage
 from fieldloom.kernels.draws import Keys, Windows
 from fieldloom.kernels.fusedpass import Sources
+from fieldloom.kernels.stages.staged import StageRecords
 from fieldloom.pipelines.upload import upload
 
 from .batch import Batch
 from .sources.dense import DensePixels
 from .streams import StreamOrder
+from .tensors import by_views
 
 if TYPE_CHECKING:
     import torch
@@ -88,37 +91,53 @@ class GpuBackend:
         return Sources(pointers, shapes[:, 0], shapes[:, 1], shapes[:, 1].astype(np.int64) * 3, memory)
 
     def augment(
-        self, keys: Keys, windows: Windows, sources: Sources, samples: np.ndarray | None
+        self,
+        keys: Keys,
+        windows: Windows,
+        sources: Sources,
+        samples: np.ndarray | None,
+        stages: StageRecords | None,
     ) -> "torch.Tensor":
-        """Enqueue the fused pass."""
+        """Enqueue the fused pass and its stages."""
         if samples is None:
             samples = self._pass.fused_pass.records(keys, windows, sources)
-        out = self._pass.run(samples, keys.seed)
-        return out.permute(0, 3, 1, 2) if self._layout == "channels_last" else out
+        out = self._pass.run(samples, keys.seed, stages=stages)
+        out = out.permute(0, 3, 1, 2) if self._layout == "channels_last" else out
+        return by_views(out, self._pass.fused_pass.plan.views)
 
     def deliver(self, batch: Batch, owner: Any) -> OnDevice:
-        """Enqueue the copy of targets and weights, and the event; ids stay on the host."""
-        batch.targets, batch.weights = self._columns(batch.targets, batch.weights)
+        """Enqueue the copy of targets and weights, and the event; ids and pixel shares stay on the host."""
+        mix = batch.mix
+        if mix is None:
+            batch.targets, batch.weights = self._columns([batch.targets, batch.weights])
+        else:
+            columns = [batch.targets, mix.classes, batch.weights, mix.weights]
+            batch.targets, mix.classes, batch.weights, mix.weights = self._columns(columns)
         event = self._order.mark()
         self._in_flight.append((event, owner))
         self._release()
         return OnDevice(batch, event)
 
-    def _columns(
-        self, targets: "torch.Tensor", weights: "torch.Tensor"
-    ) -> "tuple[torch.Tensor, torch.Tensor]":
+    def _columns(self, columns: "list[torch.Tensor]") -> "list[torch.Tensor]":
+        """Host tensors on the device, by one copy."""
         import torch
 
-        n = len(targets)
-        packed = np.concatenate([targets.numpy().view(np.uint8), weights.numpy().view(np.uint8)])
+        packed = np.concatenate([column.numpy().reshape(-1).view(np.uint8) for column in columns])
         memory = allocate((len(packed),), torch.uint8, self._pass.device)
         stage(packed, memory)
-        return memory[: 8 * n].view(torch.int64), memory[8 * n :].view(torch.float32)
+        sizes = [column.nbytes for column in columns]
+        # Each begins at a multiple of its own element's size: those of 8 bytes stand first.
+        assert all(c.element_size() >= d.element_size() for c, d in itertools.pairwise(columns))
+        return [
+            part.view(column.dtype).view(column.shape)
+            for part, column in zip(memory.split(sizes), columns, strict=True)
+        ]
 
     def receive(self, waiting: OnDevice) -> Batch:
         """Let the consumer's current stream wait for the batch; the host goes on at once."""
         batch = waiting.batch
-        self._order.hand_over(waiting.event, (batch.images, batch.targets, batch.weights))
+        mixed = () if batch.mix is None else (batch.mix.classes, batch.mix.weights)
+        self._order.hand_over(waiting.event, (batch.images, batch.targets, batch.weights, *mixed))
         return batch
 
     def _release(self) -> None:

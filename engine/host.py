@@ -9,11 +9,12 @@ import numpy as np
 
 from fieldloom.kernels.draws import Keys, Windows
 from fieldloom.kernels.fusedpass import FusedPass, Sources
+from fieldloom.kernels.stages.staged import StageRecords
 
 from .batch import Batch
 from .buffers import BufferPool
 from .sources.dense import DensePixels
-from .tensors import to_tensor
+from .tensors import by_views, to_tensor
 
 if TYPE_CHECKING:
     import torch
@@ -52,16 +53,19 @@ class HostBackend:
         return Sources.of_arrays(images)
 
     def augment(
-        self, keys: Keys, windows: Windows, sources: Sources, samples: np.ndarray | None
+        self,
+        keys: Keys,
+        windows: Windows,
+        sources: Sources,
+        samples: np.ndarray | None,
+        stages: StageRecords | None,
     ) -> "torch.Tensor":
-        """The fused pass, done when this returns."""
+        """The fused pass and its stages, done when this returns."""
         form, n = self._pass.plan, len(keys)
-        size = (form.height, form.width)
-        shape = (n, 3, *size) if form.planar else (n, *size, 3)
-        out = self._buffers.take(shape, self._pass.empty(0).dtype)
+        out = self._buffers.take(self._pass.shape(n), self._pass.element)
         if n:
-            self._pass(keys, windows, sources, out, self._pool, samples)
-        return to_tensor(out, form.dtype, self._layout)
+            self._pass(keys, windows, sources, out, self._pool, samples, stages)
+        return by_views(to_tensor(out, form.dtype, self._layout), form.views)
 
     def deliver(self, batch: Batch, owner: Any) -> Batch:
         """The batch itself."""

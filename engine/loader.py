@@ -3,17 +3,21 @@
 import difflib
 import os
 import threading
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fieldloom.errors import ArgumentError, StateError
 from fieldloom.kernels.fusedpass import FusedPass
+from fieldloom.kernels.plan import PassPlan
 
 from .backend import Backend
 from .batch import Batch
 from .device import choose_device
-from .epoch import n_batches, plan_epoch
+from .epoch import EpochPlan, n_batches, plan_epoch
 from .handoff import Handoff
 from .host import HostBackend
 from .iteration import LoaderIterator
@@ -65,6 +69,9 @@ class DataLoader:
         max_pixels: Largest image, width * height, that is decoded.
         prefetch: Finished batches that may wait for the consumer.
         num_classes: Check labels against this number of classes.
+        epochs: Planned length of training, for mixes that stop after a fraction of it (`stop_at`).
+        mix_group: Consecutive places of an epoch's plan among which mixing partners are found. Where the
+            batch size is a multiple of it, mixed images do not depend on the batch size.
 
     Images arrive as RGB: alpha is dropped (colors hidden under it show), gray is repeated, EXIF
     orientation is applied, of animations the first frame is taken.
@@ -107,6 +114,8 @@ class DataLoader:
         max_pixels: int = 2**27,
         prefetch: int = 2,
         num_classes: int | None = None,
+        epochs: int | None = None,
+        mix_group: int = 8,
         **unknown: Any,
     ) -> None:
         _refuse_unknown(unknown)
@@ -116,8 +125,13 @@ class DataLoader:
         self.threads = _default_threads() if threads is None else whole_number("", "threads", threads, 1, 256)
         self._prefetch = whole_number("", "prefetch", prefetch, 1, 64)
         policy = BadSamplePolicy(on_bad_sample, max_bad)
-        form = Format(size, dtype_name(dtype), layout, border, fill)
+        form = Format(
+            size, dtype_name(dtype), layout, border, fill,
+            None if epochs is None else whole_number("", "epochs", epochs, 1, MAX_EPOCH),
+            whole_number("", "mix_group", mix_group, 2, 65536),
+        )  # fmt: skip
         self.plan = compile_recipe(augment, form)
+        _warn_of_cut_groups(self.plan, self.batch_size)
         self.source = open_source(source, num_classes=num_classes)
         self.device = choose_device(
             device, decodes=self.source.stored == "encoded", resident=getattr(self.source, "device", None)
@@ -167,26 +181,29 @@ class DataLoader:
         self._check("set_epoch of")
         self._epoch = whole_number("", "epoch", epoch, 0, MAX_EPOCH)
 
-    def select(self, ids: Any, weights: Any = None) -> None:
+    def select(self, ids: Any, weights: Any = None, strength: Any = None) -> None:
         """Hold only these samples from the next epoch on; the others are not even opened.
 
         Args:
             ids: Sample ids (repeats are delivered repeatedly, each with its own augmentations), or a
                 boolean mask over all samples; None goes back to all.
             weights: One number >= 0 an id; scaled to mean 1 and delivered as `batch.weights`.
+            strength: One number from 0 to 4 an id: how strongly each is augmented. It multiplies every
+                amplitude and magnitude, and the probability of what has none (mixing, erasing, equalize);
+                0 leaves crop, flips and `Normalize`, 1 is the recipe as written.
 
         Raises:
             ArgumentError: Names the first bad id or weight.
         """
         self._check("select from")
         if ids is None:
-            if weights is not None:
+            if weights is not None or strength is not None:
                 raise ArgumentError.make(
-                    "select(None) with weights", why="they belong to ids", remedy="Pass ids."
+                    "select(None) with weights or strength", why="they belong to ids", remedy="Pass ids."
                 )
             self._selection = None
             return
-        selection = Selection.checked(ids, weights, len(self.source))
+        selection = Selection.checked(ids, weights, len(self.source), strength)
         plan_epoch(
             len(self.source), selection, shuffle=False, seed=0, epoch=0
         )  # refuses too many repeats now
@@ -195,22 +212,38 @@ class DataLoader:
     def replay(self, sample: int, epoch: int, occurrence: int = 0) -> Any:
         """One sample exactly as an epoch delivers it, bit for bit.
 
+        A recipe that mixes needs the epoch's plan for that, and the sample's group: then the sample must
+        be in the plan of the present selection, up to a group's other samples are read, and a partner that
+        was substituted in that epoch is left out here.
+
         Args:
             sample: Its id.
             epoch: The epoch.
             occurrence: Which repeat of it in that epoch.
 
         Returns:
-            Tensor (3, height, width), or (height, width, 3) in layout "NHWC".
+            Tensor (3, height, width), or (height, width, 3) in layout "NHWC"; with several views
+            (views, ...).
         """
         self._check("replay")
-        whole_number("", "sample", sample, 0, len(self.source) - 1)
+        sample = whole_number("", "sample", sample, 0, len(self.source) - 1)
+        epoch = whole_number("", "epoch", epoch, 0, MAX_EPOCH)
+        occurrence = whole_number("", "occurrence", occurrence, 0, 255)
+        depends = self._selection is not None and self._selection.strength is not None
+        if self.plan.mixing is None and not depends:
+            alone = EpochPlan(epoch, np.array([sample]), np.array([occurrence], np.uint8), None)
+            return self._production.replay(alone, 0)
         plan = plan_epoch(
-            0, None, shuffle=False, seed=self.seed, epoch=whole_number("", "epoch", epoch, 0, MAX_EPOCH)
+            len(self.source), self._selection, shuffle=self.shuffle, seed=self.seed, epoch=epoch
         )
-        return self._production.replay(
-            plan, sample, whole_number("", "occurrence", occurrence, 0, 255)
-        ).images[0]
+        found = np.flatnonzero((plan.ids == sample) & (plan.occurrences == occurrence))
+        if not len(found):
+            raise ArgumentError.make(
+                f"replay of sample {sample}, occurrence {occurrence}",
+                why="it is not in the plan of the present selection",
+                remedy="Select it, or replay with a recipe that does not mix.",
+            )
+        return self._production.replay(plan, int(found[0]))
 
     @property
     def ledger(self) -> Ledger:
@@ -282,6 +315,16 @@ class DataLoader:
 def _default_threads() -> int:
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return max(1, min(available or 1, 8))
+
+
+def _warn_of_cut_groups(plan: PassPlan, batch_size: int) -> None:
+    if plan.mixing is not None and batch_size % plan.mixing.group:
+        warnings.warn(
+            f"batch_size={batch_size} is not a multiple of mix_group={plan.mixing.group}: mixing partners "
+            "are found within each batch, so mixed images depend on the batch size",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 def _log_file(path: str | Path | None) -> Path | None:

@@ -4,6 +4,8 @@ import difflib
 
 from fieldloom.errors import ArgumentError
 from fieldloom.kernels.laws import PowerLaw
+from fieldloom.mixing import FMix
+from fieldloom.policies import Cutout, RandAugment, TrivialAugmentWide
 
 from .augmentations import (
     Augmentation,
@@ -12,10 +14,12 @@ from .augmentations import (
     HorizontalFlip,
     HSVField,
     Normalize,
+    RandomCrop,
     RandomField,
     RandomResizedCrop,
     Resize,
 )
+from .order import Step
 
 #: Single operations with the paper's gamma ~ U[7, 10], alpha ~ U[0, 1/3] and p = 0.8 (arXiv 2311.03629).
 OPERATIONS: dict[str, Augmentation] = {
@@ -26,20 +30,33 @@ OPERATIONS: dict[str, Augmentation] = {
     "rfa_color": HSVField(law=PowerLaw(), p=0.8),
 }
 
+#: Mean and standard deviation of CIFAR-10's training images.
+_CIFAR10 = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
+
 #: Whole recipes.
-RECIPES: dict[str, tuple[Augmentation, ...]] = {
+RECIPES: dict[str, tuple[Step, ...]] = {
     "imagenet": (RandomResizedCrop(), HorizontalFlip(), Normalize()),
     "imagenet_eval": (Resize(256), CenterCrop(), Normalize()),
+    "imagenet_randaugment": (
+        RandomResizedCrop(),
+        HorizontalFlip(),
+        RandAugment(n=2, magnitude=9),
+        Normalize(),
+    ),
+    "imagenet_fmix": (RandomResizedCrop(), HorizontalFlip(), Normalize(), FMix()),
     "rfa": (RandomResizedCrop(), HorizontalFlip(), RandomField("translate"), ColorField(), Normalize()),
+    "cifar": (RandomCrop(padding=4), HorizontalFlip(), Cutout(16), Normalize(*_CIFAR10)),
+    "trivial": (RandomResizedCrop(), HorizontalFlip(), TrivialAugmentWide(), Normalize()),
 }
 
 
-def preset(name: str) -> tuple[Augmentation, ...]:
+def preset(name: str) -> tuple[Step, ...]:
     """The augmentations of a preset, as a tuple to put into (or instead of) a list.
 
     Args:
         name: "rfa_translate", "rfa_scale", "rfa_shear", "rfa_rotate" or "rfa_color" (single operations),
-            "imagenet", "imagenet_eval" or "rfa" (whole recipes).
+            "imagenet", "imagenet_eval", "imagenet_randaugment", "imagenet_fmix", "rfa", "cifar" (crops of
+            the images' own size after padding by 4, flip, Cutout(16)) or "trivial" (whole recipes).
 
     Each operation stands for itself, with the paper's whole alpha. For a composition by the paper's rule
     (alpha / sqrt(n), in a random order) name the kinds together: `RandomField("translate", "shear")`.

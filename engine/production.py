@@ -7,25 +7,31 @@ in its place; production goes on behind it.
 from collections import deque
 from collections.abc import Generator
 from contextlib import closing
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fieldloom.errors import ArgumentError, FieldloomError, SampleError
-from fieldloom.kernels.draws import Keys, Windows
+from fieldloom.kernels.draws import Windows
 from fieldloom.kernels.fusedpass import FusedPass, Sources
+from fieldloom.kernels.keys import Keys
+from fieldloom.kernels.stages.staged import Groups
 from fieldloom.pipelines.decode import CropDecoder, DecodedJob, DecodeJob
 
 from .backend import Backend
 from .batch import Batch
 from .epoch import EpochPlan
 from .ledger import BadSamples, Ledger
+from .mix import mix_of
 from .policy import BadSamplePolicy, substitutes
 from .reader import Encoded, Parts, Reader
 from .sources.base import Source
 from .timings import Timings
+from .work import Work
+
+if TYPE_CHECKING:
+    import torch
 
 #: Batches whose bytes are read before the decoder asks for them.
 READ_AHEAD = 1
@@ -37,33 +43,6 @@ DRAWN_TOGETHER = 4096
 Outcome = Any
 Outcomes = Generator[Outcome, None, None]
 Decoded = Generator[DecodedJob, None, None]
-
-
-@dataclass(slots=True)
-class Work:
-    """One batch on its way.
-
-    Attributes:
-        index: Number of the batch.
-        ids: Samples, (n,); `occurrences`, `weights` likewise.
-        occurrences: See `ids`.
-        weights: See `ids`; float32.
-        windows: Crop of each sample that is not in `errors`.
-        errors: Position in the batch -> why that sample is bad.
-        places: Position in the batch of each image that goes to the decoder.
-        fatal: What makes the whole batch impossible: a data set that is gone, a bug in a user's source.
-        samples: Records of the fused pass, where they are drawn before the batch is made.
-    """
-
-    index: int
-    ids: np.ndarray
-    occurrences: np.ndarray
-    weights: np.ndarray
-    windows: Windows
-    errors: dict[int, SampleError] = field(default_factory=dict)
-    places: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
-    fatal: Exception | None = None
-    samples: np.ndarray | None = None
 
 
 class Production:
@@ -132,10 +111,19 @@ class Production:
         # Copies, all of them: a batch belongs to the user, who may write into it.
         weights = np.ones(len(ids), np.float32) if plan.weights is None else plan.weights[where].copy()
         none = Windows(np.zeros((len(ids), 4)), np.zeros((len(ids), 4), np.int32))
-        return Work(index, ids.copy(), plan.occurrences[where].copy(), weights, none)
+        strength = None if plan.strength is None else plan.strength[where].copy()
+        positions = np.arange(len(ids)) if self._groups_are_local() else np.arange(where.start, where.stop)
+        return Work(index, ids.copy(), plan.occurrences[where].copy(), weights, strength, positions, none)
 
-    def _keys(self, plan: EpochPlan, ids: np.ndarray, occurrences: np.ndarray) -> Keys:
-        return Keys(self._seed, plan.epoch, ids, occurrences)
+    def _groups_are_local(self) -> bool:
+        """Whether batches cut the plan's groups apart, so that partners come from within the batch alone."""
+        mixing = self._pass.plan.mixing
+        return mixing is not None and self._batch_size % mixing.group != 0
+
+    def _keys(
+        self, plan: EpochPlan, ids: np.ndarray, occurrences: np.ndarray, strength: np.ndarray | None = None
+    ) -> Keys:
+        return Keys(self._seed, plan.epoch, ids, occurrences, strength)
 
     # Encoded sources: read ahead, decode windows.
 
@@ -206,7 +194,8 @@ class Production:
             group = slices[first : first + each]
             with self.timings.stage("read"):
                 whole = slice(group[0].start, group[-1].stop)
-                keys = self._keys(plan, plan.ids[whole], plan.occurrences[whole])
+                strength = None if plan.strength is None else plan.strength[whole]
+                keys = self._keys(plan, plan.ids[whole], plan.occurrences[whole], strength)
                 windows = self._pass.windows(keys, self._dense.sizes(len(keys)))
                 sources = self._dense.sources(keys.ids, windows.rects)
                 samples = self._pass.records(keys, windows, sources)
@@ -273,12 +262,7 @@ class Production:
         for place in sorted(work.errors):
             keep[place] = self._mend(plan, work, place, pixels, bad)
         if not keep.all():
-            work.ids, work.occurrences, work.weights = (
-                work.ids[keep],
-                work.occurrences[keep],
-                work.weights[keep],
-            )
-            work.windows = Windows(work.windows.views[keep], work.windows.rects[keep])
+            work.keep(keep)
             for name in ("pointers", "heights", "widths", "strides"):
                 setattr(pixels, name, getattr(pixels, name)[keep])
         self.ledger.delivered += n - len(work.errors)
@@ -325,14 +309,23 @@ class Production:
     def _batch(self, plan: EpochPlan, work: Work, pixels: Sources) -> Outcome:
         import torch
 
-        keys = self._keys(plan, work.ids, work.occurrences)
+        keys, form = self._keys(plan, work.ids, work.occurrences, work.strength), self._pass.plan
+        targets, weights, mix = self._source.targets[work.ids], work.weights, None
+        groups = None
+        if form.mixing is not None:
+            groups = Groups(work.positions, targets, form.mixing.group)
+        stages = self._pass.stages(keys, groups)
+        if stages is not None and stages.mixture is not None:
+            mix = mix_of(stages.mixture, targets, work.ids)
+            weights = (stages.mixture.weights * weights[stages.mixture.places]).sum(1)
         batch = Batch(
-            self._backend.augment(keys, work.windows, pixels, work.samples),
-            torch.from_numpy(self._source.targets[work.ids]),
+            self._backend.augment(keys, work.windows, pixels, work.samples, stages),
+            torch.from_numpy(targets),
             torch.from_numpy(work.ids),
-            torch.from_numpy(work.weights),
+            torch.from_numpy(weights),
             plan.epoch,
             work.index,
+            mix,
         )
         return self._backend.deliver(batch, pixels.owner)
 
@@ -340,13 +333,45 @@ class Production:
         """What the consumer gets for a delivered outcome; called in its thread."""
         return self._backend.receive(waiting)
 
-    def replay(self, plan: EpochPlan, sample: int, occurrence: int) -> Batch:
-        """One sample by itself, exactly as in its batch, as a batch of one."""
+    def replay(self, plan: EpochPlan, place: int) -> "torch.Tensor":
+        """One sample of a plan by itself, exactly as in its batch.
+
+        Of a recipe that mixes, the others of its group are made too; those that cannot be made are left
+        out, as if they were skipped.
+        """
+        where = self._group_of(place, len(plan))
+        work = self._work(plan, 0, where)
+        if self._groups_are_local():
+            work.positions = np.arange(where.start, where.stop) % self._batch_size
+        keep, images, drawn = np.ones(len(work.ids), bool), [], []
         with self._backend.working():
-            windows, image = self._alone(plan, sample, occurrence)
-            work = Work(0, np.array([sample]), np.array([occurrence]), np.ones(1, np.float32), windows)
-            outcome = self._batch(plan, work, self._backend.place([image]))
-        return self.receive(outcome)
+            for i, (sample, occurrence) in enumerate(zip(work.ids, work.occurrences, strict=True)):
+                try:
+                    windows, image = self._alone(plan, int(sample), int(occurrence))
+                except SampleError:
+                    if where.start + i == place:
+                        raise
+                    keep[i] = False
+                    continue
+                images.append(image)
+                drawn.append(windows)
+            work.keep(keep)
+            work.windows = Windows(
+                np.concatenate([w.views for w in drawn]), np.concatenate([w.rects for w in drawn])
+            )
+            outcome = self._batch(plan, work, self._backend.place(images))
+        images, own = self.receive(outcome).images, int(keep[: place - where.start].sum())
+        return images[own] if self._pass.plan.views == 1 else images[:, own]
+
+    def _group_of(self, place: int, n: int) -> slice:
+        """Places of the plan that a sample's pixels depend on."""
+        mixing = self._pass.plan.mixing
+        if mixing is None:
+            return slice(place, place + 1)
+        batch = place // self._batch_size * self._batch_size if self._groups_are_local() else 0
+        first = batch + (place - batch) // mixing.group * mixing.group
+        last = min(first + mixing.group, n)
+        return slice(first, min(last, batch + self._batch_size) if self._groups_are_local() else last)
 
     def _alone(self, plan: EpochPlan, sample: int, occurrence: int) -> tuple[Windows, np.ndarray]:
         """The window of one sample and the pixels in it, bit for bit as in a batch."""

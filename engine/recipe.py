@@ -11,7 +11,6 @@ from fieldloom.kernels.philox import PLAN_POSITION, slot_of
 from fieldloom.kernels.records import BORDERS, MAX_TRANSFORMS
 
 from .augmentations import (
-    Augmentation,
     CenterCrop,
     ColorField,
     ColorJitter,
@@ -26,24 +25,30 @@ from .augmentations import (
     VerticalFlip,
 )
 from .options import choice, color, is_whole
+from .order import Step, check_order
 from .presets import preset
+from .staging import compile_stages
 
 DTYPES = ("float32", "float16", "bfloat16", "uint8")
 LAYOUTS = ("NCHW", "NHWC", "channels_last")
-_CROPS = (RandomResizedCrop, RandomCrop, CenterCrop)
-_COLORS = (ColorField, ColorJitter)
 _Range = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """What comes out, besides the augmentations: size, element type, layout, border."""
+    """What comes out, besides the augmentations: size, element type, layout, border; and the schedule.
+
+    epochs: Planned length of training, for mixes that stop after a fraction of it; None: not known.
+    mix_group: Consecutive positions of the plan among which mixing partners are found.
+    """
 
     size: int | tuple[int, int] = 224
     dtype: str = "float32"
     layout: str = "NCHW"
     border: str = "reflect"
     fill: tuple[float, float, float] | float = 0.0
+    epochs: int | None = None
+    mix_group: int = 8
 
 
 def compile_recipe(augment: object, form: Format) -> kernel.PassPlan:
@@ -58,7 +63,8 @@ def compile_recipe(augment: object, form: Format) -> kernel.PassPlan:
     """
     height, width = _size(form.size)
     items = _flatten(augment)
-    _check_order(items)
+    check_order(items)
+    later = compile_stages(items, height, width, epochs=form.epochs, group=form.mix_group)
     warps: list[kernel.Warp] = []
     transforms: list[kernel.Transform] = []
     crop = kernel.Crop()
@@ -96,6 +102,8 @@ def compile_recipe(augment: object, form: Format) -> kernel.PassPlan:
         mean=normalize.mean, std=normalize.std, border=choice("", "border", form.border, tuple(BORDERS)),
         fill=color("", "fill", form.fill), dtype=choice("", "dtype", form.dtype, DTYPES),
         planar=choice("", "layout", form.layout, LAYOUTS) == "NCHW",
+        spectrum=later.spectrum, program=later.program, erase=later.erase, mixing=later.mixing,
+        views=later.views,
     )  # fmt: skip
 
 
@@ -110,13 +118,13 @@ def _size(size: object) -> tuple[int, int]:
     return int(pair[0]), int(pair[1])
 
 
-def _flatten(augment: object) -> list[Augmentation]:
+def _flatten(augment: object) -> list[Step]:
     """Augmentations in order, presets opened."""
     if augment is None:
         return []
     if isinstance(augment, str):
         return list(preset(augment))
-    if isinstance(augment, Augmentation):
+    if isinstance(augment, Step):
         return [augment]
     if not isinstance(augment, Sequence):
         raise ArgumentError.make(
@@ -124,13 +132,13 @@ def _flatten(augment: object) -> list[Augmentation]:
             why="not a list of augmentations",
             remedy="Pass a list such as [RandomResizedCrop(), Normalize()], or a preset's name.",
         )
-    items: list[Augmentation] = []
+    items: list[Step] = []
     for position, item in enumerate(augment):
         if isinstance(item, str):
             items.extend(preset(item))
         elif isinstance(item, (list, tuple)):  # what `preset` returns, or a part of a recipe
             items.extend(_flatten(item))
-        elif isinstance(item, Augmentation):
+        elif isinstance(item, Step):
             items.append(item)
         else:
             raise ArgumentError.make(
@@ -151,56 +159,6 @@ def _class_hint(item: object) -> str:
     return " (a class: add parentheses)" if isinstance(item, type) else ""
 
 
-def _check_order(items: list[Augmentation]) -> None:
-    """One pass has one order: crop, warps, color, normalize. A list that says otherwise is refused."""
-    crops = [i for i, item in enumerate(items) if isinstance(item, _CROPS)]
-    resizes = [i for i, item in enumerate(items) if isinstance(item, Resize)]
-    if len(crops) > 1 or len(resizes) > 1:
-        raise ArgumentError.make(
-            f"augment with {len(crops)} crops and {len(resizes)} resizes",
-            why="one pass resamples once, from one window",
-            remedy="Keep one crop, and at most one Resize before it.",
-        )
-    first = (crops + resizes + [0])[0]
-    before = [item for item in items[:first] if not isinstance(item, Resize)]
-    if before:
-        raise ArgumentError.make(
-            f"{type(before[0]).__name__} before {type(items[first]).__name__}",
-            why="the crop comes first, so that only its pixels are decoded",
-            remedy="Put the crop at the front of the list.",
-        )
-    if resizes:
-        side = items[resizes[0]].side  # type: ignore[union-attr]
-        follows = bool(crops) and resizes[0] < crops[0] and not isinstance(items[crops[0]], RandomResizedCrop)
-        if side is not None and not follows:
-            raise ArgumentError.make(
-                f"Resize(side={side}) without a crop of the output size behind it",
-                why="every image of a batch has the loader's size",
-                remedy="Put CenterCrop() or RandomCrop() directly behind it, or use Resize().",
-            )
-        if side is None and crops:
-            raise ArgumentError.make(
-                "Resize() with a crop", why="it takes the whole image", remedy="Leave one of them out."
-            )
-    for position, item in enumerate(items):
-        if isinstance(item, Normalize) and position != len(items) - 1:
-            raise ArgumentError.make(
-                f"Normalize at position {position} of {len(items)}",
-                why="everything else works on pixel values",
-                remedy="Put it last.",
-            )
-        if isinstance(item, HSVField) and any(isinstance(other, _COLORS) for other in items[:position]):
-            raise ArgumentError.make(
-                "HSVField behind another color operation",
-                why="the pass adds in HSV before its linear color matrix",
-                remedy="Put HSVField before ColorField and ColorJitter.",
-            )
-    if sum(isinstance(item, HSVField) for item in items) > 1:
-        raise ArgumentError.make(
-            "two HSVFields", why="the pass adds in HSV once", remedy="Keep one, with a larger alpha."
-        )
-
-
 def _check_capacity(transforms: list[kernel.Transform]) -> None:
     count = sum(len(t.kinds) if isinstance(t, kernel.FieldWarp) else 1 for t in transforms)
     if count > MAX_TRANSFORMS:
@@ -211,7 +169,7 @@ def _check_capacity(transforms: list[kernel.Transform]) -> None:
         )
 
 
-def _crop(item: Augmentation, resize: int | None, position: int) -> kernel.Crop:
+def _crop(item: Step, resize: int | None, position: int) -> kernel.Crop:
     slot = slot_of(position, "crop")
     match item:
         case RandomResizedCrop():

@@ -9,7 +9,9 @@ from fieldloom.errors import ArgumentError
 from fieldloom.kernels.draws import Keys
 from fieldloom.kernels.fusedpass import FusedPass, Sources
 
+from .options import number
 from .recipe import Format, compile_recipe
+from .selection import MAX_STRENGTH
 from .tensors import dtype_name, to_tensor
 
 
@@ -26,6 +28,7 @@ def augment(
     layout: str = "NCHW",
     border: str = "reflect",
     fill: float | tuple[float, float, float] = 0.0,
+    strength: float = 1.0,
 ) -> Any:
     """Replay exactly what a loader with the same options does to one sample.
 
@@ -41,12 +44,15 @@ def augment(
         layout: See `size`.
         border: See `size`.
         fill: See `size`.
+        strength: The sample's strength of augmentation, as `DataLoader.select` takes it.
 
     Returns:
-        Tensor (3, height, width), or (height, width, 3) in layout "NHWC".
+        Tensor (3, height, width), or (height, width, 3) in layout "NHWC"; of a recipe with several views
+        (views, ...).
 
     Raises:
-        ArgumentError: The image is not uint8 RGB, or an option is out of range.
+        ArgumentError: The image is not uint8 RGB, an option is out of range, or the recipe mixes samples
+            (`DataLoader.replay` makes mixed ones).
 
     Exactness: equal to the loader bit for bit where the decoded pixels are equal.
 
@@ -75,8 +81,11 @@ def augment(
     if array.strides[1:] != (3, 1) or array.strides[0] < 0:
         array = np.ascontiguousarray(array)
     fused = FusedPass(compile_recipe(augment, Format(size, dtype_name(dtype), layout, border, fill)))
-    keys = Keys(int(seed), int(epoch), np.array([int(id)]), np.array([int(occurrence)]))
+    each = np.array([number("", "strength", strength, 0, MAX_STRENGTH)], np.float32)
+    drawn = None if each[0] == 1 else each
+    keys = Keys(int(seed), int(epoch), np.array([int(id)]), np.array([int(occurrence)]), drawn)
     windows = fused.windows(keys, np.array([array.shape[:2]]))
     y, x, height, width = windows.rects[0]
     out = fused(keys, windows, Sources.of_arrays([array[y : y + height, x : x + width]]))
-    return to_tensor(out, fused.plan.dtype, layout)[0]
+    tensor = to_tensor(out, fused.plan.dtype, layout)
+    return tensor[0] if fused.plan.views == 1 else tensor

@@ -15,13 +15,16 @@ class Selection:
         ids: int64 (m,): sample ids; a repeated id is delivered that often, each time with different
             augmentations.
         weights: float32 (m,) with mean 1, or None for all equal.
+        strength: float32 (m,), each sample's strength of augmentation (see `DataLoader.select`), or None
+            for 1.
     """
 
     ids: np.ndarray
     weights: np.ndarray | None = None
+    strength: np.ndarray | None = None
 
     @classmethod
-    def checked(cls, ids: object, weights: object, n_samples: int) -> "Selection":
+    def checked(cls, ids: object, weights: object, n_samples: int, strength: object = None) -> "Selection":
         """Build from a user's arrays (NumPy, torch, lists; a boolean mask of all samples also works).
 
         Raises:
@@ -53,31 +56,21 @@ class Selection:
                 why=f"ids go from 0 to {n_samples - 1}",
                 remedy="Pass ids as batches report them.",
             )
-        return cls(array.astype(np.int64), _checked_weights(weights, array.size))
+        return cls(
+            array.astype(np.int64),
+            _checked_weights(weights, array.size),
+            _checked_strength(strength, array.size),
+        )
+
+
+#: Largest strength: twice what a recipe says, and then some.
+MAX_STRENGTH = 4.0
 
 
 def _checked_weights(weights: object, n: int) -> np.ndarray | None:
     if weights is None:
         return None
-    array = _array(weights, "weights")
-    if array.dtype.kind not in "biuf":
-        raise ArgumentError.make(
-            f"select with weights of type {array.dtype}", why="not numbers", remedy="Pass one number an id."
-        )
-    array = array.astype(np.float64)
-    if array.shape != (n,):
-        raise ArgumentError.make(
-            f"select with weights of shape {array.shape}",
-            why=f"there are {n} ids",
-            remedy="Pass one weight an id.",
-        )
-    bad = np.flatnonzero(~np.isfinite(array) | (array < 0))
-    if bad.size:
-        raise ArgumentError.make(
-            f"select with weight {array[bad[0]]} (at position {bad[0]})",
-            why="not a finite number >= 0",
-            remedy="Mend the weights.",
-        )
+    array = _numbers(weights, "weight", n)
     if not array.any():
         raise ArgumentError.make(
             "select with weights that are all 0",
@@ -86,6 +79,43 @@ def _checked_weights(weights: object, n: int) -> np.ndarray | None:
         )
     array /= array.max()  # first, so that the sum of huge weights stays finite
     return (array / array.mean()).astype(np.float32)
+
+
+def _checked_strength(strength: object, n: int) -> np.ndarray | None:
+    if strength is None:
+        return None
+    array = _numbers(strength, "strength", n)
+    if array.max(initial=0) > MAX_STRENGTH:
+        raise ArgumentError.make(
+            f"select with strength {array.max()} (at position {array.argmax()})",
+            why=f"more than {MAX_STRENGTH:g} times what the recipe says",
+            remedy=f"Pass numbers from 0 to {MAX_STRENGTH:g}.",
+        )
+    return array.astype(np.float32)
+
+
+def _numbers(values: object, what: str, n: int) -> np.ndarray:
+    """One finite number >= 0 for each id, float64 (n,)."""
+    array = _array(values, what)
+    if array.dtype.kind not in "biuf":
+        raise ArgumentError.make(
+            f"select with {what} of type {array.dtype}", why="not numbers", remedy="Pass one number an id."
+        )
+    array = array.astype(np.float64)
+    if array.shape != (n,):
+        raise ArgumentError.make(
+            f"select with {what} of shape {array.shape}",
+            why=f"there are {n} ids",
+            remedy=f"Pass one {what} an id.",
+        )
+    bad = np.flatnonzero(~np.isfinite(array) | (array < 0))
+    if bad.size:
+        raise ArgumentError.make(
+            f"select with {what} {array[bad[0]]} (at position {bad[0]})",
+            why="not a finite number >= 0",
+            remedy="Mend it.",
+        )
+    return array
 
 
 def _array(values: object, what: str) -> np.ndarray:

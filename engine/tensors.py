@@ -26,6 +26,11 @@ def to_tensor(out: np.ndarray, dtype: str, layout: str) -> "torch.Tensor":
     return tensor.permute(0, 3, 1, 2) if layout == "channels_last" else tensor
 
 
+def by_views(images: "torch.Tensor", views: int) -> "torch.Tensor":
+    """(views * n, ...), view by view, as (views, n, ...); of one view (n, ...)."""
+    return images if views == 1 else images.unflatten(0, (views, len(images) // views))
+
+
 def dtype_name(dtype: object) -> str:
     """Name of a torch or NumPy dtype ("float32" for torch.float32); unknown things come back as text."""
     if isinstance(dtype, type) and issubclass(dtype, np.generic):

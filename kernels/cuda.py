@@ -14,6 +14,7 @@ array, at exact size, may end up to 3 bytes too early. Nothing depends on what t
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -28,7 +29,7 @@ OPTIONS = ("--std=c++17", "--fmad=false")
 #: Floats of a node, threads of a block, tile of the prefilter (rows, columns): as in the source.
 NODE, THREADS = 12, 256
 TILE_ROWS, TILE_COLUMNS = 16, 32
-_DTYPES = {"float32": 0, "float16": 1, "bfloat16": 2, "uint8": 3}
+DTYPES = {"float32": 0, "float16": 1, "bfloat16": 2, "uint8": 3}
 
 PREFILTER_ARGS = np.dtype([("samples", "u8"), ("n", "i4")], align=True)
 LATTICE_ARGS = np.dtype(
@@ -74,16 +75,23 @@ class Variant:
     color_mode: int
     rows: int
 
+    kernels: ClassVar[tuple[str, ...]] = ("prefilter", "lattice", "fused")
+
     @classmethod
     def of(cls, plan: PassPlan) -> "Variant":
-        """The variant that a plan needs."""
+        """The variant that a plan needs; a staged one leaves 8-bit planes to its stages."""
         mode = 0
         for transform in plan.transforms:
             if isinstance(transform, Jitter):
                 mode |= LINEAR
             elif isinstance(transform, FieldColor):
                 mode |= ADDITIVE_HSV if transform.hsv else LINEAR
-        return cls(_DTYPES[plan.dtype], plan.planar, BORDERS[plan.border], mode, min(4, plan.pitch()))
+        dtype, planar = ("uint8", True) if plan.staged else (plan.dtype, plan.planar)
+        return cls(DTYPES[dtype], planar, BORDERS[plan.border], mode, min(4, plan.pitch()))
+
+    def source(self) -> str:
+        """What is compiled."""
+        return source()
 
     def definitions(self) -> tuple[str, ...]:
         """Compiler options."""

@@ -5,6 +5,7 @@ launches is handed out again only to later work of the same stream. Its pinned h
 events: a staging buffer that is dropped here is reused only after its copy has been made.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +15,13 @@ from fieldloom.errors import ArgumentError, DeviceMemoryError
 
 from . import cuda
 from .draws import Keys, Windows
-from .fusedpass import FusedPass, Sources
-from .launcher import CupyLauncher, Launcher
+from .fusedpass import BYTE_SCALES, NO_BIAS, FusedPass, Sources
+from .launcher import CupyLauncher, Launcher, Module
+from .plan import PassPlan
+from .stages.device import DeviceStages, Memory, Step
+from .stages.drawing import with_views
+from .stages.launches import StageVariant
+from .stages.staged import StageRecords
 
 if TYPE_CHECKING:
     import torch
@@ -28,9 +34,9 @@ MOST_SAMPLES = 65535
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """Launches of a batch, and the memory that they use besides its sources."""
+    """Launches of a batch, other work between them, and the memory that they use besides their sources."""
 
-    launches: list[cuda.Launch]
+    launches: list[Step]
     scratch: "torch.Tensor"
     out: "torch.Tensor"
 
@@ -56,12 +62,20 @@ class DevicePass:
         self.fused_pass, self.device = fused_pass, torch.device(device)
         plan = fused_pass.plan
         self.geometry = cuda.Geometry.of(plan, fused_pass.pitch, fused_pass.transforms)
-        self.launcher = launcher or CupyLauncher(cuda.Variant.of(plan), self.device.index or 0)
+        self.launcher = launcher or CupyLauncher(_modules(plan), self.device.index or 0)
+        self._stages = (
+            DeviceStages(plan, fused_pass.scales[0], fused_pass.bias, self._upload) if plan.staged else None
+        )
         transforms = fused_pass.transforms.tobytes()
         self._basis_at = _aligned(len(transforms))
         tables = transforms.ljust(self._basis_at, b"\0") + fused_pass.basis.tobytes()
         # Blocking, unlike everything later: any stream may read the tables from now on.
         self._tables = torch.frombuffer(bytearray(tables), dtype=torch.uint8).to(self.device)
+
+    def _upload(self, table: np.ndarray) -> "torch.Tensor":
+        import torch
+
+        return torch.from_numpy(table.copy()).to(self.device)
 
     def empty(self, n: int) -> "torch.Tensor":
         """An output tensor for n samples, of the plan's own type; on torch's current stream.
@@ -71,13 +85,15 @@ class DevicePass:
         """
         import torch
 
-        plan = self.fused_pass.plan
-        size = (plan.height, plan.width)
-        shape = (n, 3, *size) if plan.planar else (n, *size, 3)
-        return self.allocate(shape, getattr(torch, plan.dtype))
+        return self.allocate(self.fused_pass.shape(n), getattr(torch, self.fused_pass.plan.dtype))
 
     def __call__(
-        self, keys: Keys, windows: Windows, sources: Sources, out: "torch.Tensor | None" = None
+        self,
+        keys: Keys,
+        windows: Windows,
+        sources: Sources,
+        out: "torch.Tensor | None" = None,
+        stages: StageRecords | None = None,
     ) -> "torch.Tensor":
         """Enqueue a batch on torch's current stream.
 
@@ -87,6 +103,7 @@ class DevicePass:
             sources: Pixels of each `windows.rects`, in device memory. Its owner must live until the stream
                 has passed this call.
             out: Where to write, as `empty` makes it; None makes one.
+            stages: What `FusedPass.stages` gave for these keys; a plan that mixes needs it.
 
         Returns:
             `out`.
@@ -94,57 +111,95 @@ class DevicePass:
         Raises:
             DeviceMemoryError: The device has too little memory.
         """
-        return self.run(self.fused_pass.records(keys, windows, sources), keys.seed, out)
+        stages = self.fused_pass.stages(keys) if stages is None else stages
+        return self.run(self.fused_pass.records(keys, windows, sources), keys.seed, out, stages)
 
-    def run(self, samples: np.ndarray, seed: int, out: "torch.Tensor | None" = None) -> "torch.Tensor":
+    def run(
+        self,
+        samples: np.ndarray,
+        seed: int,
+        out: "torch.Tensor | None" = None,
+        stages: StageRecords | None = None,
+    ) -> "torch.Tensor":
         """Enqueue SAMPLE records that are already drawn (`FusedPass.records`); their `copy` is overwritten.
 
         Args:
             samples: n records, whose sources are device addresses.
             seed: 64 bits.
             out: As for a call.
+            stages: Their stages, in a staged plan.
         """
-        prepared = self.prepare(samples, seed, out)
+        prepared = self.prepare(samples, seed, out, stages)
         self.enqueue(prepared.launches)
         return prepared.out
 
-    def enqueue(self, launches: list[cuda.Launch]) -> None:
-        """Enqueue launches on torch's current stream."""
+    def enqueue(self, launches: Sequence[Step]) -> None:
+        """Enqueue launches, and what stands between them, on torch's current stream."""
         stream = current_stream(self.device)
         for launch in launches:
-            self.launcher.launch(launch, stream)
+            if isinstance(launch, cuda.Launch):
+                self.launcher.launch(launch, stream)
+            else:
+                launch()
 
-    def prepare(self, samples: np.ndarray, seed: int, out: "torch.Tensor | None" = None) -> Prepared:
+    def prepare(
+        self,
+        samples: np.ndarray,
+        seed: int,
+        out: "torch.Tensor | None" = None,
+        stages: StageRecords | None = None,
+    ) -> Prepared:
         """Enqueue the upload of records, and say what is to be launched; arguments as for `run`."""
         import torch
 
-        n, fused = len(samples), self.fused_pass
-        if n > MOST_SAMPLES:
+        n, fused, plan = len(samples), self.fused_pass, self.fused_pass.plan
+        if n * plan.views > MOST_SAMPLES:
             raise ArgumentError.make(
                 f"a batch of {n} samples", why=f"a CUDA grid holds {MOST_SAMPLES}", remedy="Split it."
             )
         out = self.empty(n) if out is None else out
         if not n:
             return Prepared([], out, out)
-        sizes = {"records": samples.nbytes, "copies": cuda.place_copies(samples) + 16, "modes": 4 * n}
-        sizes |= {name: 4 * floats for name, floats in self.geometry.scratch_floats(n).items()}
-        places, total = {}, 0
-        for name, size in sizes.items():
-            places[name] = total
-            total += _aligned(size)
-        scratch = self.allocate((total,), torch.uint8)
+        memory = Memory(_aligned)
+        memory.add("copies", cuda.place_copies(samples) + 16)
+        memory.add("records", samples.nbytes * plan.views)
+        memory.add("modes", 4 * n)
+        for name, floats in self.geometry.scratch_floats(n).items():
+            memory.add(name, 4 * floats)
+        if self._stages is not None:
+            assert stages is not None
+            self._stages.lay_out(memory, stages, n)
+        scratch = self.allocate((memory.total,), torch.uint8)
         base = scratch.data_ptr()
-        cuda.move_copies(samples, base + places["copies"])
-        stage(samples, scratch[: samples.nbytes])
+
+        def at(name: str) -> int:
+            return base + memory[name]
+
+        cuda.move_copies(samples, at("copies"))
+        uploads = {"records": with_views(samples, plan.views)}
+        target = out.data_ptr()
+        if self._stages is not None:
+            assert stages is not None
+            uploads |= self._stages.records(stages, at)
+            target = at("working")
+        for name, records in uploads.items():
+            stage(records, scratch[memory[name] :][: records.nbytes])
         tables = self._tables.data_ptr()
-        at = cuda.Addresses(
-            samples=base + places["records"], transforms=tables, basis=tables + self._basis_at,
-            nodes=base + places["nodes"], fields=base + places["fields"], columns=base + places["columns"],
-            modes=base + places["modes"], out=out.data_ptr(),
+        places = cuda.Addresses(
+            samples=at("records"), transforms=tables, basis=tables + self._basis_at, nodes=at("nodes"),
+            fields=at("fields"), columns=at("columns"), modes=at("modes"), out=target,
         )  # fmt: skip
-        found = cuda.launches(
-            fused.plan, self.geometry, samples, len(fused.transforms), seed, fused.scales, fused.bias, at
-        )
+        scales, bias = (fused.scales, fused.bias) if self._stages is None else (BYTE_SCALES, NO_BIAS)
+        found: list[Step] = [
+            *cuda.launches(plan, self.geometry, samples, len(fused.transforms), seed, scales, bias, places)
+        ]
+        if self._stages is not None:
+            assert stages is not None
+            size = 3 * plan.height * plan.width * n * plan.views
+            working = scratch[memory["working"] :][:size].view(-1, 3, plan.height, plan.width)
+            found += self._stages.steps(
+                stages, n, seed, samples=at("records"), working=working, out=out.data_ptr(), at=at
+            )
         return Prepared(found, scratch, out)
 
     def allocate(self, shape: tuple[int, ...], dtype: "torch.dtype") -> "torch.Tensor":
@@ -190,6 +245,12 @@ def current_stream(device: "torch.device") -> int:
     import torch
 
     return torch.cuda.current_stream(device).cuda_stream if device.type == "cuda" else 0
+
+
+def _modules(plan: PassPlan) -> list[Module]:
+    """What is compiled for a plan."""
+    modules: list[Module] = [cuda.Variant.of(plan)]
+    return [*modules, StageVariant.of(plan)] if plan.staged else modules
 
 
 def _aligned(n_bytes: int) -> int:

@@ -99,11 +99,12 @@ class FusedPass:
             self.scales[0] = 1  # 255 / 255 must not round
         self.bias = (-mean * per_unit).astype(np.float32)
         self.fill = np.asarray(plan.fill, np.float32)
-        self._stages: HostStages | None = None
-        if plan.staged:  # imported here: most recipes need none of it
-            from .stages.host import HostStages
+        self._stages = self._host_stages() if plan.staged else None
 
-            self._stages = HostStages(plan, self.scales[0], self.bias)
+    def _host_stages(self) -> "HostStages":
+        from .stages.host import HostStages  # here, because most recipes need none of it
+
+        return HostStages(self.plan, self.scales[0], self.bias)
 
     def _put(self, table: np.ndarray) -> int:
         offset = sum(t.size for t in self._tables)
@@ -229,7 +230,7 @@ class FusedPass:
     ) -> None:  # fmt: skip
         cpu.run(
             samples, transforms=self.transforms, basis=self.basis, seed=seed, pitch=self.pitch,
-            border=BORDERS[self.plan.border], fill=self.fill, center=self.plan.center, scales=scales, bias=bias,
-            dtype=dtype, planar=planar, height=self.plan.height, width=self.plan.width, out=out,
+            border=BORDERS[self.plan.border], fill=self.fill, center=self.plan.center, scales=scales,
+            bias=bias, dtype=dtype, planar=planar, height=self.plan.height, width=self.plan.width, out=out,
             executor=executor, then=then,
         )  # fmt: skip

@@ -6,19 +6,34 @@ subnormals would break the twin rule. NVRTC is called with our options alone, an
 
 import functools
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from fieldloom.errors import DeviceError, KernelBuildError
 
 from . import cuda
 
-#: Kernels of the source.
-KERNELS = ("prefilter", "lattice", "fused")
 INSTALL = 'Run: pip install "fieldloom[cuda13]" (or [cuda12], by the driver).'
 
 # NVRTC's wrapper holds the GIL only in parts, and two threads need not compile the same variant.
 _lock = threading.Lock()
+
+
+class Module(Protocol):
+    """What one compilation makes: a variant of the pass or of its stages. Hashable."""
+
+    @property
+    def kernels(self) -> tuple[str, ...]:
+        """Names of its kernels."""
+        ...
+
+    def source(self) -> str:
+        """CUDA source that includes nothing."""
+        ...
+
+    def definitions(self) -> tuple[str, ...]:
+        """Compiler options besides the architecture."""
+        ...
 
 
 class Launcher(Protocol):
@@ -40,10 +55,10 @@ class _Handle:
 
 
 class CupyLauncher:
-    """Launches the kernels of one variant on one CUDA device; compiled when constructed, once a process.
+    """Launches kernels on one CUDA device; each module is compiled when first constructed, once a process.
 
     Args:
-        variant: What is compiled.
+        modules: What is compiled.
         index: CUDA device.
 
     Raises:
@@ -51,11 +66,13 @@ class CupyLauncher:
         KernelBuildError: NVRTC refused the source; its log is in the message.
     """
 
-    def __init__(self, variant: cuda.Variant, index: int) -> None:
+    def __init__(self, modules: Sequence[Module], index: int) -> None:
         self._cupy = import_cupy()
         self._index = index
+        self._functions: dict[str, Any] = {}
         with _lock:
-            self._functions = _load(variant, index)
+            for module in modules:
+                self._functions |= _load(module, index)
         self._streams: dict[int, Any] = {}
 
     def launch(self, launch: cuda.Launch, stream: int) -> None:
@@ -97,15 +114,15 @@ def import_cupy() -> Any:
 
 
 @functools.cache
-def _load(variant: cuda.Variant, index: int) -> Mapping[str, Any]:
-    """The kernels of a variant, loaded on a device."""
+def _load(variant: Module, index: int) -> Mapping[str, Any]:
+    """The kernels of a module, loaded on a device."""
     cupy = import_cupy()
     try:
         with cupy.cuda.Device(index) as device:
             binary = build(variant, f"sm_{device.compute_capability}")
             module = cupy.cuda.Module()
             module.load(binary)
-            return {name: module.get_function(name) for name in KERNELS}
+            return {name: module.get_function(name) for name in variant.kernels}
     except DeviceError:
         raise
     except Exception as error:  # the driver's and the runtime's errors are of several kinds
@@ -117,7 +134,7 @@ def _load(variant: cuda.Variant, index: int) -> Mapping[str, Any]:
 
 
 @functools.cache
-def build(variant: cuda.Variant, architecture: str) -> bytes:
+def build(variant: Module, architecture: str) -> bytes:
     """The machine code of a variant ("sm_90"); needs NVRTC, but no GPU.
 
     Raises:
@@ -129,7 +146,7 @@ def build(variant: cuda.Variant, architecture: str) -> bytes:
     options = (*cuda.OPTIONS, *variant.definitions(), f"--gpu-architecture={architecture}")
     program = None
     try:
-        program = nvrtc.createProgram(cuda.source(), "fieldloom.cu", (), ())
+        program = nvrtc.createProgram(variant.source(), "fieldloom.cu", (), ())
         nvrtc.compileProgram(program, options)
         return bytes(nvrtc.getCUBIN(program))
     except Exception as error:  # NVRTCError, and RuntimeError where its library is missing
@@ -148,4 +165,4 @@ def _line(error: BaseException) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())[:300]
 
 
-__all__ = ["INSTALL", "KERNELS", "CupyLauncher", "Launcher", "build", "import_cupy"]
+__all__ = ["INSTALL", "CupyLauncher", "Launcher", "Module", "build", "import_cupy"]

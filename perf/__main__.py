@@ -39,6 +39,18 @@ def loader(
     write_json(json_file, result)
 
 
+@main.command("randaugment")
+@click.option("--rounds", type=click.IntRange(1), default=9, show_default=True, help="Interleaved rounds.")
+@options.json_file
+def randaugment(rounds: int, json_file: Path | None) -> None:
+    """Measure RandAugment on images in memory, by us and by others."""
+    from .randaugment_bench import report, run
+
+    result = run(rounds)
+    report(result)
+    write_json(json_file, result)
+
+
 @main.command("gpu")
 @click.option(
     "--data",

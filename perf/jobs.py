@@ -52,6 +52,21 @@ def j3c(files: Files, batch: int, size: int, threads: int, device: str = "cpu") 
     return _ours(files, batch, size, threads, augment, device)
 
 
+def j4(files: Files, batch: int, size: int, threads: int, device: str = "cpu") -> Any:
+    """J3c with MixUp or CutMix on every image, by fieldloom."""
+    import fieldloom as fl
+
+    augment = [
+        fl.RandomResizedCrop(),
+        fl.HorizontalFlip(),
+        fl.RandomField("translate", p=1.0),
+        fl.ColorField(p=1.0),
+        fl.Normalize(),
+        fl.OneOf([fl.MixUp(), fl.CutMix()]),
+    ]
+    return _ours(files, batch, size, threads, augment, device)
+
+
 @contextmanager
 def _dali(files: Files, batch: int, threads: int, graph: Callable[[Any, Any, Any], Any]) -> Iterator[Epoch]:
     import torch
@@ -149,6 +164,7 @@ class AlbumentationsFiles:
 JOBS: dict[str, tuple[Callable[..., Any], str | None]] = {
     "J1": (j1, None),
     "J3c": (j3c, None),
+    "J4": (j4, None),
     "DALI J1": (dali_j1, None),
     "DALI decode of the crop": (dali_decode, None),
     "Albumentations J1 + elastic + jitter": (albumentations_elastic, "albumentations"),

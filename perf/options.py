@@ -79,7 +79,7 @@ def recipe(command: Callable[..., Any]) -> Callable[..., Any]:
         "--recipe",
         default="rfa",
         show_default=True,
-        help="A preset: imagenet, imagenet_eval, rfa, rfa_shear ...",
+        help="A preset: imagenet, imagenet_randaugment, imagenet_fmix, rfa, cifar, trivial, rfa_shear ...",
     )(command)
 
 

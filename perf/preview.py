@@ -35,7 +35,7 @@ def preview(
     size: int | tuple[int, int] = 224,
     seed: int = 0,
     device: str = "auto",
-    batch_size: int = 1,
+    batch_size: int = 64,
     threads: int | None = 1,
 ) -> Preview:
     """Draw the sheet. Every cell is exactly what a loader with this seed delivers in that epoch.
@@ -48,7 +48,8 @@ def preview(
         size: Output size.
         seed: See `DataLoader`.
         device: See `DataLoader`.
-        batch_size: See `DataLoader`; changes nothing in the pictures, nor does `threads`.
+        batch_size: See `DataLoader`; changes nothing in the pictures (of a recipe that mixes, if it is a
+            multiple of 8), nor does `threads`.
         threads: See `batch_size`.
 
     Raises:
@@ -57,7 +58,7 @@ def preview(
     augment = [item for item in fl.preset(recipe) if not isinstance(item, fl.Normalize)]
     with fl.DataLoader(
         source, batch_size=batch_size, size=size, seed=seed, device=device, threads=threads,
-        augment=augment, layout="NHWC",
+        augment=augment, layout="NHWC", shuffle=True,  # partners of mixes from anywhere, not next door
     ) as loader:  # fmt: skip
         ids = spread(len(loader.source), samples)
         names = [loader.source.name(id) for id in ids]

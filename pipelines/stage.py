@@ -98,10 +98,16 @@ def compiled(plan: PassPlan | FusedPass) -> FusedPass:
     Raises:
         ArgumentError: It is neither.
     """
-    if isinstance(plan, FusedPass):
-        return plan
     if isinstance(plan, PassPlan):
-        return FusedPass(plan)
+        plan = FusedPass(plan)
+    if isinstance(plan, FusedPass):
+        if plan.plan.mixing is not None or plan.plan.views > 1:
+            raise ArgumentError.make(
+                "a recipe that mixes samples or makes several views",
+                why="a DALI graph hands on one image, and no label, for each",
+                remedy="Leave that out of the recipe, or use fieldloom.DataLoader.",
+            )
+        return plan
     raise ArgumentError.make(
         f"plan of type {type(plan).__name__}",
         why="not a PassPlan or FusedPass",

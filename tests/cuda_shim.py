@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from fieldloom.kernels import cuda
+from fieldloom.kernels.stages.launches import StageVariant
 
 SHIM = Path(__file__).parent / "shim"
 FLAGS = (
@@ -118,7 +119,14 @@ class ShimLauncher:
     """
 
     def __init__(self, fused, *flags: str) -> None:
-        self._library = library(cuda.Variant.of(fused.plan), *flags)
+        own = library(cuda.Variant.of(fused.plan), *flags)
+        self._libraries = dict.fromkeys(cuda.Variant.kernels, own)
+        if fused.plan.staged:
+            variant = StageVariant.of(fused.plan)
+            file = compile_source(
+                variant.source(), "stages", *variant.definitions(), *flags, entry="entry_stages.h"
+            )
+            self._libraries |= dict.fromkeys(variant.kernels, ctypes.CDLL(str(file)))
         self.launched: list[str] = []
 
     def launch(self, launch: cuda.Launch, stream: int) -> None:
@@ -126,4 +134,5 @@ class ShimLauncher:
         self.launched.append(launch.kernel)
         args = launch.args.ctypes.data_as(ctypes.c_void_p)
         shared = ctypes.c_long(launch.shared_floats)
-        assert self._library.run_kernel(launch.kernel.encode(), *launch.grid, shared, args) == 0
+        run = self._libraries[launch.kernel].run_kernel
+        assert run(launch.kernel.encode(), *launch.grid, shared, args) == 0

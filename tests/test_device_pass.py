@@ -209,7 +209,7 @@ def test_launches_take_grid_block_struct_and_stream(monkeypatch: pytest.MonkeyPa
     cupy_cuda.Device, cupy_cuda.Module = Device, Module
     cupy_cuda.Stream = types.SimpleNamespace(from_external=lambda handle: handle.__cuda_stream__())
     launcher._load.cache_clear()
-    one = launcher.CupyLauncher(VARIANT, 3)
+    one = launcher.CupyLauncher([VARIANT], 3)
     args = np.zeros(1, cuda.LATTICE_ARGS)
     for stream in (16, 32):
         one.launch(cuda.Launch("lattice", (5, 1, 1), 7, args), stream)
@@ -224,4 +224,4 @@ def test_launches_take_grid_block_struct_and_stream(monkeypatch: pytest.MonkeyPa
 def test_without_cupy_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cupy", None)
     with pytest.raises(DeviceError, match=r"CuPy cannot be imported .* pip install \"fieldloom\[cuda13\]\""):
-        launcher.CupyLauncher(VARIANT, 0)
+        launcher.CupyLauncher([VARIANT], 0)

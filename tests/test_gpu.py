@@ -196,7 +196,7 @@ def test_kernels_compile_in_a_second() -> None:
         from fieldloom.kernels import cuda, launcher
         launcher.import_cupy()
         start = time.perf_counter()
-        launcher.CupyLauncher(cuda.Variant(1, True, 0, 1, 4), 0)
+        launcher.CupyLauncher([cuda.Variant(1, True, 0, 1, 4)], 0)
         print(time.perf_counter() - start)
     """
     out = subprocess.run(

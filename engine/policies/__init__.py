@@ -12,11 +12,14 @@ from .autoaugment import AutoAugment
 from .chain import DualVariable, PolicyChain
 from .compiling import POLICIES, Policy, compile_policy
 from .external import MADAUG_OPERATIONS, SamplePolicy
+from .operations import apply_operation
+from .pasta import PASTA, compile_pasta
 from .randaugment import RandAugment, TrivialAugmentWide
 from .simple import Cutout, GaussianBlur, GaussianNoise, Grayscale, Operation, ThreeAugment
 
 __all__ = [
     "MADAUG_OPERATIONS",
+    "PASTA",
     "POLICIES",
     "AugMix",
     "AutoAugment",
@@ -32,7 +35,9 @@ __all__ = [
     "SamplePolicy",
     "ThreeAugment",
     "TrivialAugmentWide",
+    "apply_operation",
     "apply_policy",
+    "compile_pasta",
     "compile_policy",
     "expand_operations",
 ]

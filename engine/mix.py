@@ -1,0 +1,39 @@
+"""What the images of a mixed batch are made of."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fieldloom.kernels.stages.staged import Mixture
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(slots=True, eq=False)
+class Mix:
+    """Classes, weights and ids of what each image of a batch was mixed from; the sample itself stands first.
+
+    Attributes:
+        classes: int64 (n, ways), usually two ways. A sample that was not mixed has its own class in all.
+        weights: float32 (n, ways), label weights; rows sum to 1.
+        pixels: float32 (n, ways), shares of the pixels on the host; they differ from `weights` where a mix
+            has a label rule of its own.
+        ids: int64 (n, ways), sample ids on the host.
+        kinds: uint8 (n,) on the host: which mix of the recipe's choice acted, counted from 1; 0: none.
+    """
+
+    classes: "torch.Tensor"
+    weights: "torch.Tensor"
+    pixels: "torch.Tensor"
+    ids: "torch.Tensor"
+    kinds: "torch.Tensor"
+
+
+def mix_of(mixture: Mixture, targets: np.ndarray, ids: np.ndarray) -> Mix:
+    """The mixture of a batch, given its targets and ids, int64 (n,)."""
+    import torch
+
+    columns = (targets[mixture.places], mixture.weights, mixture.pixels, ids[mixture.places], mixture.kinds)
+    return Mix(*map(torch.from_numpy, columns))
