@@ -204,9 +204,9 @@ class MaskMix(_Mix):
 
 
 def _checked_masks(masks: Any) -> np.ndarray:
-    tensor = masks.detach().cpu() if hasattr(masks, "detach") else masks
     try:
-        values = np.array(tensor, np.float32)  # a copy: later changes of the user's must not reach it
+        host = masks.detach().cpu().numpy() if hasattr(masks, "detach") else masks
+        values = np.array(host, np.float32)  # a copy: later changes of the user's must not reach it
     except (TypeError, ValueError):
         values = np.zeros(0, np.float32)
     if values.ndim != 4 or not 2 <= values.shape[1] <= MAX_WAYS or not values.size:
