@@ -147,18 +147,15 @@ def nearest(planes, whole, fill, height, width, packed, bytes_):  # type: ignore
 def _locate(slope, offset, side, place, fraction):  # type: ignore[no-untyped-def]
     """Index of the first of two neighbors and the second one's weight, along one axis.
 
-    Beyond the outermost centers the edge repeats: weight 0 or 1 of two pixels that exist. Where the side is
-    one pixel, weight 0 of one that does not matter.
+    Beyond the outermost centers the edge repeats: weight 0 of a neighbor that may not even exist.
     """
-    last = max(i32(side - 2), i32(0))
     for x in range(place.size):
         at = i64(offset + i64(slope) * i64(x))
         whole = i32(at >> i64(FINE_BITS))
         # 24 bits are what a float32 holds exactly.
         part = f32(i32(i64(at & i64(_FINE - 1)) >> i64(FINE_BITS - 24))) * f32(2.0**-24)
-        part = f32(0) if whole < i32(0) else part
-        part = f32(i32(side - 1) - last) if whole >= i32(side - 1) else part
-        place[x], fraction[x] = min(max(whole, i32(0)), last), part
+        fraction[x] = part if i32(0) <= whole < i32(side - 1) else f32(0)
+        place[x] = min(max(whole, i32(0)), i32(side - 1))
 
 
 @njit(**INLINE)
@@ -168,11 +165,11 @@ def _join(row, column, width, index):  # type: ignore[no-untyped-def]
 
 
 @njit(**INLINE)
-def _corners(packed, index, below, a, b, c, d):  # type: ignore[no-untyped-def]
-    """The pixels at and right of each place, and those `below` places on."""
+def _corners(packed, index, width, a, b, c, d):  # type: ignore[no-untyped-def]
+    """The pixels at and right of each place, and those below."""
     for x in range(index.size):
         first = u64(index[x])
-        second = u64(first + below)
+        second = u64(first + width)
         a[x], b[x] = packed[first], packed[u64(first + u64(1))]
         c[x], d[x] = packed[second], packed[u64(second + u64(1))]
 
@@ -193,14 +190,13 @@ def _channel(word, shift):  # type: ignore[no-untyped-def]
 
 @njit(**KERNEL)
 def bilinear(planes, whole, fill, height, width, packed):  # type: ignore[no-untyped-def]
-    """Resample three flat planes in place; arguments as `nearest`."""
+    """Resample three flat planes in place; arguments as `nearest`, but `packed` has width + 1 pixels more."""
     area = height * width
     _pack(planes[:area], planes[area : 2 * area], planes[2 * area :], packed[:area])
     places = np.empty((2, width), np.int32)
     index = np.empty(width, np.uint32)
     fractions = np.empty((2, width), np.float32)
     corners = np.empty((4, width), np.uint32)
-    below = u64(width if height > 1 else 0)
     x_first = (i64(whole[2]) << FINE_BITS) + whole[6]
     y_first = (i64(whole[5]) << FINE_BITS) + whole[7]
     for y in range(height):
@@ -214,7 +210,7 @@ def bilinear(planes, whole, fill, height, width, packed):  # type: ignore[no-unt
         _locate(i32(whole[3]), y0 + first * whole[3] - half, i32(height), rows, v)
         _join(rows, columns, i32(width), index[:n])
         a, b, c, d = corners[0, :n], corners[1, :n], corners[2, :n], corners[3, :n]
-        _corners(packed, index[:n], below, a, b, c, d)
+        _corners(packed, index[:n], u64(width), a, b, c, d)
         for channel in range(_PLANES):
             begin = channel * area + y * width
             _interpolate(a, b, c, d, u, v, u32(8 * channel), planes[begin + first : begin + last])

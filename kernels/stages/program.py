@@ -129,7 +129,7 @@ def run_programs(
     # Allocated here, for Numba takes half a second to compile it.
     n, _, height, width = working.shape
     area, ops = height * width, program["op"][first:last]
-    packed = np.empty(area + 1, np.uint32)  # bilinear reads (and ignores) one pixel beyond
+    packed = np.empty(area + width + 1, np.uint32)
     origin = np.empty(3 * area if (ops == RESTORE).any() else 0, np.uint8)
     sums = np.empty(3 * area if (ops == ACCUMULATE).any() else 0, np.uint32)
     _run(
