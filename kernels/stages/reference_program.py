@@ -73,7 +73,7 @@ def run_program(
 
 def luma(image: np.ndarray) -> np.ndarray:
     """Pillow's gray of an image: int64 (height, width, 1)."""
-    return (image.astype(np.int64) @ [19595, 38470, 7471] + 32768 >> 16)[..., None]
+    return (image.astype(np.int64) @ np.array([19595, 38470, 7471]) + 32768 >> 16)[..., None]
 
 
 def _blend(degenerate: np.ndarray, image: np.ndarray, step: np.ndarray) -> np.ndarray:
