@@ -46,6 +46,8 @@ class RandomCrop:
         padding: Pixels added on each side first; they are filled by the loader's `border`.
 
     An image that is smaller than the output is centered, and the rest is border too.
+
+    Exactness: whole pixels, unless `Resize` stands before it.
     """
 
     padding: int = 0
@@ -56,7 +58,10 @@ class RandomCrop:
 
 @dataclass(frozen=True, slots=True)
 class CenterCrop:
-    """Cut the window of the output's size at the center (the usual evaluation, behind `Resize`)."""
+    """Cut the window of the output's size at the center (the usual evaluation, behind `Resize`).
+
+    Exactness: whole pixels, rounded as torchvision's class of this name, unless `Resize` stands before it.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +74,8 @@ class Resize:
 
     Resize and crop are composed into one resampling, which differs from resizing to whole 8-bit pixels
     first by less than their rounding.
+
+    Exactness: shrinking is antialiased (see `fieldloom.kernels.shrink`).
     """
 
     side: int | None = None
@@ -80,7 +87,13 @@ class Resize:
 
 @dataclass(frozen=True, slots=True)
 class HorizontalFlip:
-    """Mirror left and right with probability p."""
+    """Mirror left and right.
+
+    Args:
+        p: Probability.
+
+    Exactness: whole pixels.
+    """
 
     p: float = 0.5
 
@@ -90,7 +103,13 @@ class HorizontalFlip:
 
 @dataclass(frozen=True, slots=True)
 class VerticalFlip:
-    """Mirror top and bottom with probability p."""
+    """Mirror top and bottom.
+
+    Args:
+        p: Probability.
+
+    Exactness: whole pixels.
+    """
 
     p: float = 0.5
 
@@ -108,6 +127,8 @@ class RandomAffine:
         scale: Range of the magnification.
         shear: Horizontal shear in degrees, U(-shear, shear), or a range.
         p: Probability.
+
+    Exactness: one bilinear resampling of the crop, within 0.01 of a level of float64.
     """
 
     degrees: float | tuple[float, float] = 10.0
@@ -201,6 +222,9 @@ class ColorField:
         p: Probability that an image is recolored.
 
     For the paper's additive HSV fields see `HSVField`. `ColorJitter` is the same with constants.
+
+    Source: this project; the idea of color fields is arXiv 2311.03629's.
+    Exactness: fields are bilinear between lattice nodes, within 0.01 of a control of the continuous ones.
     """
 
     brightness: float = 0.1
@@ -235,7 +259,11 @@ class HSVField:
             (hue in turns), and length / 5 without one.
         p: Probability that an image is recolored.
 
-    Must precede `ColorField` and `ColorJitter` in a list. Source: arXiv 2311.03629, "color".
+    Must precede `ColorField` and `ColorJitter` in a list.
+
+    Source: arXiv 2311.03629, "color".
+    Exactness: fields are bilinear between lattice nodes. Near gray, hue is a ratio of rounding errors: there
+    an output may differ from float64 by 0.08 of a level.
     """
 
     law: Law = field(default_factory=PowerLaw)
@@ -258,6 +286,8 @@ class ColorJitter:
         p: Probability.
 
     The four are one matrix in the linear luma/chroma form, clipped once at the end.
+
+    Exactness: within 0.01 of a level of float64.
     """
 
     brightness: float = 0.0
@@ -275,11 +305,13 @@ class ColorJitter:
 
 @dataclass(frozen=True, slots=True)
 class Normalize:
-    """(value - mean) / std for values in 0..1; must be last. Without it outputs are 0..1.
+    """(value - mean) / std for values in 0..1; only erasing and mixing follow. Without it outputs are 0..1.
 
     Args:
         mean: RGB; by default ImageNet's.
         std: RGB, each > 0; by default ImageNet's.
+
+    Exactness: one multiply-add a value, rounded once.
     """
 
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)

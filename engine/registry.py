@@ -50,9 +50,9 @@ REGISTRY: tuple[Entry, ...] = (
     Entry("autoaugment_cifar10", "policies", 'fl.AutoAugment("cifar10")', {"policy": 3},
           "Found for CIFAR-10."),
     Entry("autoaugment_svhn", "policies", 'fl.AutoAugment("svhn")', {"policy": None}, "Found for SVHN."),
-    Entry("three_augment", "policies", "fl.ThreeAugment()", _P, "Grayscale, solarize or blur."),
+    Entry("three_augment", "policies", "fl.ThreeAugment()", {"sigma": (3, 1)}, "Grayscale, solarize, blur."),
     Entry("augmix", "policies", "fl.AugMix(severity=3)",
-          {"severity": -1, "width": 0, "depth": 9, "alpha": 0, "views": 2},
+          {"severity": -1, "width": 0, "depth": 9, "alpha": 0, "views": 0},
           "Three chains of operations, mixed with the image."),
     Entry("sample_policy", "policies", "fl.SamplePolicy(probabilities=table, magnitudes=table)",
           {"probabilities": "x", "k": 0, "jitter": 2},
@@ -66,7 +66,7 @@ REGISTRY: tuple[Entry, ...] = (
           "A filled square around a random center."),
     *(
         Entry(name, "single operations", f'fl.Operation("{name}"{magnitude})',
-              {"name": "sharpen", "p": -1}, says)
+              {"name": "sharpen", "magnitude": "x", **_P}, says)
         for name, magnitude, says in (
             ("shear_x", ", 0.3", "About the top left, as Pillow does."),
             ("shear_y", ", 0.3", "About the top left, as Pillow does."),
