@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from fieldloom.kernels.stages.erasing import Erase
 from fieldloom.kernels.stages.mixing import Mixing
 from fieldloom.kernels.stages.policies import Item
+from fieldloom.kernels.stages.policy_draws import n_steps
 from fieldloom.kernels.stages.spectrum import Pasta
 from fieldloom.mixing import Mix, RandomErasing, compile_erasing, compile_mixing
 from fieldloom.policies import PASTA, AugMix, Policy, compile_pasta, compile_policy
@@ -48,4 +49,5 @@ def compile_stages(items: list[Step], height: int, width: int, *, epochs: int | 
             stages.program = (*stages.program, compile_policy(item, position))
             if isinstance(item, AugMix):
                 stages.views = max(stages.views, item.views)
+    n_steps(stages.program)  # refuses an AugMix that is not the first
     return stages
