@@ -18,12 +18,15 @@ if TYPE_CHECKING:
 #: Files of the stages, in the order in which they are joined; each defines HAS_<NAME>.
 STAGES = ("program", "spectrum", "masks", "finish")
 _SHARED = ("base.cu", "random.cu", "output.cu")
+#: Files that a stage consists of, where it is more than its own.
+_PARTS = {"program": ("steps", "pointwise", "histogram", "geometry", "neighborhood", "program")}
 
 
 def source(stages: tuple[str, ...] = STAGES) -> str:
     """The CUDA source of some stages."""
     folder = Path(__file__).parent
-    files = [folder.parent / name for name in _SHARED] + [folder / f"{name}.cu" for name in stages]
+    names = [part for stage in stages for part in _PARTS.get(stage, (stage,))]
+    files = [folder.parent / name for name in _SHARED] + [folder / f"{name}.cu" for name in names]
     return "\n".join(file.read_text(encoding="utf-8") for file in files)
 
 
