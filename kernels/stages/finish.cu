@@ -52,6 +52,13 @@ FUNCTION u32 finish_word(const u8* at, int count, bool aligned) {
 
 FUNCTION float finish_byte(u32 word, int k) { return float(word >> (8 * k) & 255u); }
 
+// v.p[k] = color, where an index would move the pixels to local memory.
+FUNCTION void finish_put(FinishPixels& v, int k, const FinishColor& color) {
+#pragma unroll
+  for (int j = 0; j < 4; ++j)
+    if (j == k) v.p[j] = color;
+}
+
 FUNCTION bool finish_is_erased(const Finish& f, int y, int x) {
   return y >= f.erase[0] && y < f.erase[2] && x >= f.erase[1] && x < f.erase[3];
 }
@@ -84,9 +91,9 @@ FUNCTION FinishPixels finish_load(const FinishArgs& a, int sample, int y, int x,
   }
   const Finish& f = a.finish[sample];
   if (y >= f.erase[0] && y < f.erase[2] && x < f.erase[3] && x + count > f.erase[1]) {
-#pragma unroll
-    for (int k = 0; k < 4; ++k)
-      if (finish_is_erased(f, y, x + k)) v.p[k] = finish_color(a, f, sample, y, x + k);
+#pragma unroll 1
+    for (int k = 0; k < count; ++k)
+      if (finish_is_erased(f, y, x + k)) finish_put(v, k, finish_color(a, f, sample, y, x + k));
   }
   return v;
 }
@@ -99,7 +106,7 @@ FUNCTION FinishColor finish_pixel(const FinishArgs& a, const Finish& f, int samp
   return color;
 }
 
-// First of the `source` pixels that pixel `index` of `target` stands for.
+// First of the `source` pixels that pixel `index` of `target` <= `source` stands for; each has one.
 FUNCTION u32 finish_part(u32 index, u32 source, u32 target) { return index * source / target; }
 
 // The partner's pixel that shows at (y, x) of a box into which its whole image was shrunk.
@@ -110,8 +117,6 @@ FUNCTION FinishColor finish_pasted(const FinishArgs& a, const Finish& f, int y, 
   u32 row = finish_part(dy, a.height, rows), column = finish_part(dx, a.width, columns);
   if (!f.antialias) return finish_pixel(a, other, partner, row, column);
   u32 last_row = finish_part(dy + 1, a.height, rows), last_column = finish_part(dx + 1, a.width, columns);
-  last_row = last_row > row ? last_row : row + 1;
-  last_column = last_column > column ? last_column : column + 1;
   u64 sums[3] = {0, 0, 0};
   for (u32 r = row; r < last_row; ++r)
     for (u32 s = column; s < last_column; ++s) {
@@ -139,28 +144,29 @@ FUNCTION FinishColor finish_lerp(const FinishColor& from, const FinishColor& to,
 
 FUNCTION FinishPixels finish_mix(const FinishArgs& a, int sample, int y, int x, int count, bool aligned) {
   const Finish& f = a.finish[sample];
-  FinishPixels v = finish_load(a, sample, y, x, count, aligned);
-  if (f.mode == FINISH_BLEND) {
-    FinishPixels b = finish_load(a, f.partner[0], y, x, count, aligned);
+  const int mode = f.mode;
+  FinishPixels own = finish_load(a, sample, y, x, count, aligned), v = own;
+  bool boxed = y >= f.box[0] && y < f.box[2] && x < f.box[3] && x + count > f.box[1];
+  if (mode == FINISH_UNMIXED || ((mode == FINISH_BOX || mode == FINISH_PASTE) && !boxed)) return v;
+  if (mode == FINISH_PASTE) {
+#pragma unroll 1
+    for (int k = 0; k < count; ++k)
+      if (x + k >= f.box[1] && x + k < f.box[3]) finish_put(v, k, finish_pasted(a, f, y, x + k));
+    return v;
+  }
+  const u64 area = u64(a.height) * u32(a.width);
+  const u8* mask = (const u8*)f.masks + u64(y) * u32(a.width) + x;
+#pragma unroll 1
+  for (int way = 1; way < f.ways; ++way, mask += area) {
+    FinishPixels b = finish_load(a, f.partner[way - 1], y, x, count, aligned);
+    u32 word = mode == FINISH_MASKS ? finish_word(mask, count, aligned) : 0u;
 #pragma unroll
-    for (int k = 0; k < 4; ++k) v.p[k] = finish_lerp(v.p[k], b.p[k], v.p[k], f.weight);
-  } else if (f.mode == FINISH_MASKS) {
-    const u8* mask = (const u8*)f.masks + u64(y) * u32(a.width) + x;
-    FinishPixels own = v;
-    for (int way = 1; way < f.ways; ++way, mask += u64(a.height) * u32(a.width)) {
-      u32 word = finish_word(mask, count, aligned);
-      FinishPixels b = finish_load(a, f.partner[way - 1], y, x, count, aligned);
-#pragma unroll
-      for (int k = 0; k < 4; ++k)
-        v.p[k] = finish_lerp(own.p[k], b.p[k], v.p[k], finish_byte(word, k) * ONE_255TH);
+    for (int k = 0; k < 4; ++k) {
+      bool inside = x + k >= f.box[1] && x + k < f.box[3];
+      float t = mode == FINISH_BLEND ? f.weight : finish_byte(word, k) * ONE_255TH;
+      if (mode != FINISH_BOX) v.p[k] = finish_lerp(own.p[k], b.p[k], v.p[k], t);
+      else if (inside) v.p[k] = b.p[k];
     }
-  } else if (f.mode != FINISH_UNMIXED && y >= f.box[0] && y < f.box[2] && x < f.box[3] && x + count > f.box[1]) {
-    FinishPixels b = v;
-    if (f.mode == FINISH_BOX) b = finish_load(a, f.partner[0], y, x, count, aligned);
-#pragma unroll
-    for (int k = 0; k < 4; ++k)
-      if (x + k >= f.box[1] && x + k < f.box[3])
-        v.p[k] = f.mode == FINISH_BOX ? b.p[k] : finish_pasted(a, f, y, x + k);
   }
   return v;
 }

@@ -116,7 +116,7 @@ def _add_partner(total, own, other, plane):  # type: ignore[no-untyped-def]
 
 @njit(**INLINE)
 def _part(index, source, target):  # type: ignore[no-untyped-def]
-    """First of the `source` pixels that pixel `index` of `target` stands for."""
+    """First of the `source` pixels that pixel `index` of `target` <= `source` stands for; each has one."""
     return i64(index) * i64(source) // i64(target)
 
 
@@ -141,7 +141,7 @@ def _mean_columns(sums, n_rows, out):  # type: ignore[no-untyped-def]
     width, n = sums.shape[0], out.shape[0]
     for x in range(n):
         start = _part(x, width, n)
-        stop = max(_part(x + 1, width, n), start + 1)
+        stop = _part(x + 1, width, n)
         total = i64(0)
         for column in range(start, stop):
             total += i64(sums[column])
@@ -163,7 +163,7 @@ def _sources(record, y, height, width):  # type: ignore[no-untyped-def]
         return y, y + 1, left, right
     first = _part(y - top, height, bottom - top)
     if record.antialias:
-        return first, max(_part(y - top + 1, height, bottom - top), first + 1), i64(0), width
+        return first, _part(y - top + 1, height, bottom - top), i64(0), width
     return first, first + 1, i64(0), width
 
 

@@ -119,6 +119,6 @@ def _averaged(image: np.ndarray, height: int, width: int) -> np.ndarray:
         for x in range(width):
             row, last_row = y * image.shape[1] // height, (y + 1) * image.shape[1] // height
             column, last_column = x * image.shape[2] // width, (x + 1) * image.shape[2] // width
-            part = levels[:, row : max(last_row, row + 1), column : max(last_column, column + 1)]
+            part = levels[:, row:last_row, column:last_column]
             out[:, y, x] = np.floor(part.mean((1, 2)) + 0.5)
     return out
