@@ -70,11 +70,21 @@ def draw_mixing(
     weights[:, 0] = pixels[:, 0] = 1
     mixture = Mixture(places, weights, pixels, np.zeros(n, np.uint8))
     choice = _choose(mixing, keys, groups)
+    gates = {slot: keys.units(slot, _GATE)[:, 0] for slot in {m.slot for m in mixing.items}}
+    words = {slot: keys.words(slot) for slot in {m.partner_slot for m in mixing.items}}
     masks: list[np.ndarray] = []
     n_masks = 0
     for number, (item, start) in enumerate(zip(mixing.items, mixing.table_starts(), strict=True)):
         rows = np.flatnonzero(choice == number)
-        rows, partners = _pair(item, keys, groups, rows, strength)
+        if item.stop_epoch is not None and keys.epoch >= item.stop_epoch:
+            continue
+        p = f32(item.p) if strength is None else f32(item.p) * np.asarray(strength, np.float32)[rows]
+        rows = rows[gates[item.slot][rows] < p]
+        if len(rows):
+            n_ways = item.table.shape[1] + 1 if isinstance(item, UserMasks) else 2
+            partners = find_partners(groups, rows, words[item.partner_slot][rows], item.partner, n_ways)
+            found = partners[:, 0] >= 0
+            rows, partners = rows[found], partners[found]
         if not len(rows):
             continue
         own = type(keys)(keys.seed, keys.epoch, keys.ids[rows], keys.occurrences[rows])
@@ -110,21 +120,6 @@ def _choose(mixing: Mixing, keys: "Keys", groups: Groups) -> np.ndarray:
     ends = np.cumsum(mixing.every)
     turn = keys.epoch if mixing.alternate == "epochs" else np.asarray(groups.positions) // groups.size
     return np.broadcast_to(np.searchsorted(ends, turn % ends[-1], side="right"), n)
-
-
-def _pair(
-    item: Mix, keys: "Keys", groups: Groups, rows: np.ndarray, strength: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Those of the rows that are mixed, and their partners (m, ways - 1)."""
-    ways = item.table.shape[1] + 1 if isinstance(item, UserMasks) else 2
-    if not len(rows) or (item.stop_epoch is not None and keys.epoch >= item.stop_epoch):
-        return rows[:0], np.zeros((0, ways - 1), np.int64)
-    p = f32(item.p) if strength is None else f32(item.p) * np.asarray(strength, np.float32)[rows]
-    rows = rows[keys.units(item.slot, _GATE)[rows, 0] < p]
-    words = keys.words(item.partner_slot)[rows]
-    partners = find_partners(groups, rows, words, item.partner, ways)
-    found = partners[:, 0] >= 0
-    return rows[found], partners[found]
 
 
 def _draw(item: Mix, keys: "Keys", height: int, width: int, first: int) -> _Drawn:

@@ -49,7 +49,7 @@ def _find(order, numbers, classes, rows, words, rule, wanted, out):  # type: ign
                 if way >= count:  # fewer candidates than ways: they come again
                     out[i, way] = out[i, way - count]
                     continue
-                pick = way
+                pick = np.int64(way)
                 if rule != _REVERSED:
                     pick += np.int64((u64(words[rows[i], way]) * u64(count - way)) >> u64(32))
                 out[i, way] = candidates[pick]
