@@ -1,75 +1,22 @@
-"""How batches are mixed: laws with stated confidence, partners within groups, label rules, choices."""
+"""How batches are mixed: laws with stated confidence, label rules, choices, places of masks."""
 
 import dataclasses
 import math
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from kernel_cases import keys, ks_distance
+from mixing_cases import ALL, draw, groups, one, slots, user_masks
 
 from fieldloom.kernels.keys import Keys
 from fieldloom.kernels.philox import slot_of
-from fieldloom.kernels.stages.mixing import (
-    USER_TABLE,
-    CutMix,
-    FMix,
-    Mix,
-    Mixing,
-    MixUp,
-    ResizeMix,
-    UserMasks,
-    mask_stride,
-    place_masks,
-)
-from fieldloom.kernels.stages.mixing_draws import draw_mixing
+from fieldloom.kernels.stages.mixing import USER_TABLE, FMix, Mixing, mask_stride, place_masks
 from fieldloom.kernels.stages.records import BLEND, BOX, MASK_PLANES, PASTE, UNMIXED
-from fieldloom.kernels.stages.staged import Groups, Mixture
+from fieldloom.kernels.stages.staged import Groups
 
 N = 80_000
 #: Exceeded once in 1000 by a right law.
 KS_LIMIT = 1.95
-
-
-def slots(position: int) -> dict[str, int]:
-    names = {"slot": "mix", "partner_slot": "partner", "mask_slot": "mask"}
-    return {option: slot_of(position, name) for option, name in names.items()}
-
-
-def user_masks(height: int, width: int, sets: int = 5, ways: int = 3, **rule) -> UserMasks:  # type: ignore[no-untyped-def]
-    rng = np.random.default_rng(0)
-    table = rng.integers(0, 255 // (ways - 1), (sets, ways - 1, height, width), np.uint8)
-    partners = table.mean((2, 3)) / 255
-    shares = np.concatenate([1 - partners.sum(1, keepdims=True), partners], 1)
-    return UserMasks(table=table, shares=shares, **slots(9), **rule)
-
-
-ALL: dict[str, Mix] = {
-    "mixup": MixUp(1.0, **slots(1)),
-    "mixup_narrow": MixUp(0.2, **slots(1)),
-    "cutmix": CutMix(1.0, **slots(2)),
-    "cutmix_minmax": CutMix(1.0, (0.2, 0.6), **slots(2)),
-    "fmix": FMix(1.0, 3.0, 0.0, **slots(3)),
-    "fmix_soft": FMix(1.0, 3.0, 0.3, **slots(3)),
-    "resizemix": ResizeMix(0.1, 0.8, False, **slots(4)),
-    "user": user_masks(12, 20),
-}
-
-
-def one(item: Mix) -> Mixing:
-    return Mixing((item,), (1.0,), slot=slot_of(0, "mix_choice"))
-
-
-def groups(n: int, size: int = 8, classes: np.ndarray | None = None) -> Groups:
-    return Groups(np.arange(n), np.arange(n) % 3 if classes is None else classes, size)
-
-
-def draw(item: Mix | Mixing, n: int = 64, size: tuple[int, int] = (224, 224), **more):  # type: ignore[no-untyped-def]
-    mixing = item if isinstance(item, Mixing) else one(item)
-    return draw_mixing(
-        mixing, more.pop("keys", keys(n)), more.pop("groups", groups(n)), *size, more.pop("strength", None)
-    )
 
 
 def area(boxes: np.ndarray) -> np.ndarray:
@@ -290,78 +237,6 @@ def check_same(part, whole, rows: np.ndarray) -> None:  # type: ignore[no-untype
     assert len(masks) == np.isin(all_masks["sample"], rows).sum()
 
 
-# ---------------------------------------------------------------- partners
-
-
-def partners(rule: str, n: int, at: Groups, item: Mix = ALL["mixup"]) -> Mixture:
-    return draw(dataclasses.replace(item, partner=rule), n, groups=at)[2]
-
-
-def test_random_partners_are_uniform_among_the_others() -> None:
-    mixture = partners("random", N, groups(N))
-    own, other = mixture.places.T
-    assert (own // 8 == other // 8).all()
-    assert (own != other).all()
-    gap = (other - own) % 8
-    counts = np.bincount(gap, minlength=8)[1:]
-    chi2 = ((counts - N / 7) ** 2 / (N / 7)).sum()
-    assert chi2 < 22.5  # 6 degrees of freedom, once in 1000
-
-
-@pytest.mark.parametrize("size", [2, 3, 5, 8, 64])
-def test_group_sizes_and_ragged_ends(size: int) -> None:
-    own, other = partners("random", 131, groups(131, size)).places.T
-    assert (own // size == other // size).all()
-    alone = 131 % size == 1
-    assert (own == other).sum() == alone
-
-
-def test_positions_make_groups_wherever_a_batch_begins() -> None:
-    at = Groups(np.arange(5, 45), np.zeros(40, np.int64), 8)
-    own, other = partners("random", 40, at).places.T
-    assert (at.positions[own] // 8 == at.positions[other] // 8).all()
-    assert (own != other).all()  # the first group has three members, the last five
-
-
-@pytest.mark.parametrize(("rule", "same"), [("same_class", True), ("other_class", False)])
-def test_class_rules(rule: str, same: bool) -> None:
-    classes = np.random.default_rng(0).integers(0, 3, 800)
-    mixture = partners(rule, 800, groups(800, classes=classes))
-    own, other = mixture.places.T
-    mixed = mixture.kinds == 1
-    assert 0.5 < mixed.mean() <= 1
-    assert ((classes[own] == classes[other]) == same)[mixed].all()
-    assert (own != other)[mixed].all()
-    for i in np.flatnonzero(~mixed):
-        members = np.delete(classes[i // 8 * 8 : i // 8 * 8 + 8], i % 8)
-        assert not ((members == classes[i]) == same).any()
-    assert (mixture.weights[~mixed] == [1, 0]).all()
-
-
-def test_reversed() -> None:
-    np.testing.assert_array_equal(
-        partners("reversed", 16, groups(16)).places[:, 1], [*range(7, -1, -1), *range(15, 7, -1)]
-    )
-    mixture = partners("reversed", 5, groups(5))
-    np.testing.assert_array_equal(mixture.places[:, 1], [4, 3, 2, 1, 0])
-    np.testing.assert_array_equal(mixture.kinds, [1, 1, 0, 1, 1])  # the middle mirrors itself
-
-
-def test_more_ways() -> None:
-    item = user_masks(4, 4, ways=4)
-    for rule in ("random", "reversed"):
-        finish, _, mixture = draw(dataclasses.replace(item, partner=rule), 80, (4, 4))
-        for row in mixture.places:
-            assert len(set(row)) == 4
-            assert len(set(row // 8)) == 1
-    assert finish["partner"][0].tolist() == [7, 1, 2]  # "reversed" goes on behind the mirrored place
-    assert finish["partner"][6].tolist() == [1, 2, 3]
-    # A group of two: the one partner comes again.
-    finish, _, mixture = draw(item, 2, (4, 4))
-    assert finish["partner"].tolist() == [[1, 1, 1], [0, 0, 0]]
-    assert abs(mixture.weights.sum(1) - 1).max() < 1e-6
-
-
 # ---------------------------------------------------------------- labels
 
 
@@ -478,25 +353,3 @@ def test_unmixed_samples_have_no_mask() -> None:
     finish, masks, mixture = draw(dataclasses.replace(ALL["fmix"], p=0.5), 200)
     place_masks(finish, masks, 1 << 20, 0)
     np.testing.assert_array_equal(finish["masks"] > 0, mixture.kinds == 1)
-
-
-@given(st.data())
-def test_any_batch(data: st.DataObject) -> None:
-    """Whatever the group and the order: partners belong to the group and fit the rule."""
-    n, size = data.draw(st.integers(0, 30)), data.draw(st.integers(1, 12))
-    rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
-    at = Groups(rng.permutation(60)[:n], rng.integers(0, 3, n), size)
-    rule = data.draw(st.sampled_from(["random", "same_class", "other_class", "reversed"]))
-    name = data.draw(st.sampled_from(list(ALL)))
-    item = dataclasses.replace(ALL[name], partner=rule)
-    finish, _, mixture = draw(item, n, (12, 20), groups=at)
-    mixed = np.flatnonzero(mixture.kinds)
-    for i in mixed:
-        for j in finish["partner"][i, : finish["ways"][i] - 1]:
-            assert i != j
-            assert at.positions[i] // size == at.positions[j] // size
-            if rule.endswith("class"):
-                assert (at.classes[i] == at.classes[j]) == (rule == "same_class")
-    if rule == "random":
-        counts = np.unique(at.positions // size, return_counts=True)
-        assert len(mixed) == sum(c for c in counts[1] if c > 1)
