@@ -6,14 +6,17 @@ stage. Nothing here touches a GPU; `kernels/device.py` executes the launches, an
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from fieldloom.kernels.cuda import Launch
+from fieldloom.kernels.cuda import DTYPES, Launch
 
 if TYPE_CHECKING:
+    from fieldloom.kernels.plan import PassPlan
+
     from .masks import MaskTables
+    from .spectrum import SpectrumTables
 
 #: Files of the stages, in the order in which they are joined; each defines HAS_<NAME>.
 STAGES = ("program", "spectrum", "masks", "finish")
@@ -41,6 +44,19 @@ class StageVariant:
 
     dtype: int
     planar: bool
+
+    kernels: ClassVar[tuple[str, ...]] = (
+        "program", "spectrum_rows", "spectrum_columns", "spectrum_back", "masks", "finish",
+    )  # fmt: skip
+
+    @classmethod
+    def of(cls, plan: "PassPlan") -> "StageVariant":
+        """The variant that a staged plan needs."""
+        return cls(DTYPES[plan.dtype], plan.planar)
+
+    def source(self) -> str:
+        """What is compiled."""
+        return source()
 
     def definitions(self) -> tuple[str, ...]:
         """Compiler options."""
@@ -206,3 +222,63 @@ def finish_launch(
     args["erase_spread"] = erase_spread
     tiles = -(-(-(-width // 4) * height) // 256)
     return Launch("finish", (tiles, n, 1), 0, args)
+
+
+# ---------------------------------------------------------------- spectrum
+
+SPECTRUM_ARGS = np.dtype(
+    [
+        ("active", "u8"), ("samples", "u8"), ("working", "u8"), ("tables", "u8"), ("spectrum", "u8"),
+        ("height", "i4"), ("width", "i4"), ("lanes_x", "i4"), ("lanes_y", "i4"), ("factors_y", "i4", 8),
+        ("factors_x", "i4", 8), ("seed_low", "u4"), ("seed_high", "u4"), ("slot", "u4"),
+    ],
+    align=True,
+)  # fmt: skip
+#: Lines that a block transforms side by side at most: 8 neighboring columns are one 32-byte sector a row.
+SPECTRUM_LANES = 8
+
+
+def spectrum_scratch_floats(tables: "SpectrumTables", n: int) -> int:
+    """Elements of 4 bytes that `spectrum_launches` needs as scratch for n samples."""
+    return n * 6 * tables.height * tables.bins
+
+
+def spectrum_launches(
+    tables: "SpectrumTables",
+    n: int,
+    seed: int,
+    *,
+    active: int,
+    samples: int,
+    working: int,
+    floats: int,
+    scratch: int,
+) -> list[Launch]:
+    """The three launches of PASTA over n samples, in order.
+
+    Args:
+        tables: Their tables.
+        n: Samples, 1..65535.
+        seed: 64 bits.
+        active: Address of int32 (n,): `draw_spectra`.
+        samples: Address of the SAMPLE records.
+        working: Address of uint8 (n, 3, height, width).
+        floats: Address of a copy of `tables.floats()`.
+        scratch: Address of `spectrum_scratch_floats` elements of 4 bytes.
+    """
+    # Two complex lines each: 48 KB hold 3072 values.
+    lanes_x, lanes_y = (min(SPECTRUM_LANES, 3072 // side) for side in (tables.width, tables.height))
+    args = np.zeros(1, SPECTRUM_ARGS)
+    args["active"], args["samples"], args["working"] = active, samples, working
+    args["tables"], args["spectrum"] = floats, scratch
+    args["height"], args["width"], args["slot"] = tables.height, tables.width, tables.slot
+    args["lanes_x"], args["lanes_y"] = lanes_x, lanes_y
+    args["factors_y"], args["factors_x"] = tables.factors_y, tables.factors_x
+    args["seed_low"], args["seed_high"] = seed & 0xFFFFFFFF, seed >> 32
+    rows = (-(-((tables.height + 1) // 2) // lanes_x), 3, n)
+    columns = (-(-tables.bins // lanes_y), 3, n)
+    return [
+        Launch("spectrum_rows", rows, 4 * tables.width * lanes_x, args),
+        Launch("spectrum_columns", columns, 4 * tables.height * lanes_y, args),
+        Launch("spectrum_back", rows, 4 * tables.width * lanes_x, args),
+    ]
