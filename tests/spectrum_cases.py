@@ -1,10 +1,21 @@
 """Batches and tables that the tests of PASTA share."""
 
 import numpy as np
+from kernel_calls import from_python
 from kernel_cases import noise, photo
 
 from fieldloom.kernels.records import SAMPLE
+from fieldloom.kernels.stages import spectrum_pass
 from fieldloom.kernels.stages.spectrum import Pasta, SpectrumTables, spectrum_tables
+
+#: The steps of the CPU twin.
+scratch, rows_forward, draw_factors, scale_columns, rows_back = map(
+    from_python,
+    (
+        spectrum_pass.scratch, spectrum_pass.rows_forward, spectrum_pass.draw_factors,
+        spectrum_pass.scale_columns, spectrum_pass.rows_back,
+    ),
+)  # fmt: skip
 
 SEED = 0x1234_5678_9ABC
 SLOT = 0x30F

@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
+from kernel_calls import from_python
 from mask_cases import SEED, SIZES, SLOT, make, records
 from mask_cases import place as placed
 
-from fieldloom.kernels.stages import reference_masks
-from fieldloom.kernels.stages.mask_ranks import find_level, harden, soften
+from fieldloom.kernels.stages import mask_ranks, reference_masks
 from fieldloom.kernels.stages.masks import LEAST_NODES, mask_tables, run_masks
+
+find_level, harden, soften = map(from_python, (mask_ranks.find_level, mask_ranks.harden, mask_ranks.soften))
 
 
 def counts_of(n: int, area: int, seed: int = 0) -> np.ndarray:

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 from cuda_shim import has_compiler
+from kernel_calls import from_python
 from mask_cases import SEED, SIZES, make, place, records
 from stage_shim import run, stage_library, struct_size
 
-from fieldloom.kernels.stages import launches
+from fieldloom.kernels.stages import launches, mask_ranks, masks
 from fieldloom.kernels.stages.masks import MaskTables, mask_tables
 from fieldloom.kernels.stages.records import MASK
 
@@ -22,10 +23,10 @@ def device(
     """Masks from the CUDA source, uint8 (n, h, w)."""
     n = len(counts)
     out = np.full((n, tables.height, tables.width), 7, np.uint8)
-    masks, samples = place(counts, soft, out), records(n)
+    records_, samples = place(counts, soft, out), records(n)
     scratch = np.full(launches.masks_scratch_floats(tables, n), np.nan, np.float32)
     launch = launches.masks_launch(
-        tables, n, SEED, masks=masks.ctypes.data, samples=samples.ctypes.data,
+        tables, n, SEED, masks=records_.ctypes.data, samples=samples.ctypes.data,
         floats=tables.floats.ctypes.data, scratch=scratch.ctypes.data,
     )  # fmt: skip
     library = stage_library(("masks",), None, *HEADERS[header], header=header)
@@ -88,17 +89,16 @@ def test_equal_bits_of_ties(header: str) -> None:
 
 def test_ties_are_common_enough_to_be_tested() -> None:
     # 300 x 20 pixels in 65536 levels tie in some masks, and large images in nearly all.
-    from fieldloom.kernels.stages import mask_ranks, masks
-
+    draw_nodes, pixel_levels, find_level = map(
+        from_python, (masks.draw_nodes, masks.pixel_levels, mask_ranks.find_level)
+    )
     tables = mask_tables(224, 224, 3.0)
     nodes = np.empty((tables.nodes_y, tables.nodes_x), np.int32)
     levels = np.empty((224, 224), np.uint16)
     ties = 0
     for sample in records(20):
         seed = np.uint32(SEED & 0xFFFFFFFF), np.uint32(SEED >> 32)
-        masks.draw_nodes(sample, np.uint32(5), tables.floats, tables.waves, *seed, nodes)
-        masks.pixel_levels(nodes, tables.pitch, levels)
-        ties += sum(
-            mask_ranks.find_level(levels.ravel(), count)[1] != count for count in range(100, 50000, 4000)
-        )
+        draw_nodes(sample, np.uint32(5), tables.floats, tables.waves, *seed, nodes)
+        pixel_levels(nodes, tables.pitch, levels)
+        ties += sum(find_level(levels.ravel(), count)[1] != count for count in range(100, 50000, 4000))
     assert ties > 20

@@ -3,14 +3,28 @@
 import numpy as np
 import pytest
 from cuda_shim import has_compiler
-from spectrum_cases import HIGH, LOW, MILD, SEED, SIZES, SLOT, planes, records, run, tables_of
+from spectrum_cases import (
+    HIGH,
+    LOW,
+    MILD,
+    SEED,
+    SIZES,
+    SLOT,
+    draw_factors,
+    planes,
+    records,
+    rows_forward,
+    run,
+    scale_columns,
+    scratch,
+    tables_of,
+)
 from stage_shim import run as run_kernel
 from stage_shim import stage_library, struct_size
 
 from fieldloom.kernels.stages import launches
 from fieldloom.kernels.stages.fourier import MAX_FACTORS
 from fieldloom.kernels.stages.spectrum import MAX_SIDE, SpectrumTables
-from fieldloom.kernels.stages.spectrum_pass import draw_factors, rows_forward, scale_columns, scratch
 
 pytestmark = pytest.mark.skipif(not has_compiler, reason="needs g++")
 
