@@ -96,7 +96,7 @@ def _checked_strength(strength: object, n: int) -> np.ndarray | None:
 
 def _numbers(values: object, what: str, n: int) -> np.ndarray:
     """One finite number >= 0 for each id, float64 (n,)."""
-    array = _array(values, what)
+    array = _array(values, what + "s")
     if array.dtype.kind not in "biuf":
         raise ArgumentError.make(
             f"select with {what} of type {array.dtype}", why="not numbers", remedy="Pass one number an id."

@@ -63,7 +63,7 @@ def network(n_classes: int) -> nn.Module:
         convolution = nn.Conv2d(n_in, n_out, 3, stride, 1, bias=False)
         return [convolution, nn.BatchNorm2d(n_out), nn.ReLU()]
 
-    widths = ((3, 32, 1), (32, 32, 1), (32, 64, 2), (64, 64, 1), (64, 128, 2), (128, 128, 1))
+    widths = ((3, 32, 1), (32, 32, 2), (32, 64, 1), (64, 64, 2), (64, 128, 1), (128, 128, 1))
     layers = [layer for width in widths for layer in block(*width)]
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(128, n_classes))
 
@@ -129,8 +129,8 @@ def main(arguments: list[str] | None = None) -> float:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data", type=Path, help="a folder or a .npz; drawn pictures if left out")
     parser.add_argument("--augment", choices=AUGMENTS, default="randaugment")
-    parser.add_argument("--epochs", type=int, default=8)
-    parser.add_argument("--images", type=int, default=2560, help="how many to train on, at most")
+    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--images", type=int, default=1536, help="how many to train on, at most")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int)
     options = parser.parse_args(arguments)

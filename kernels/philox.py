@@ -131,7 +131,9 @@ def random_words(
         uint32 of shape (n, 4).
     """
     ids = np.ascontiguousarray(ids, np.uint32)
-    occurrences = np.ascontiguousarray(np.broadcast_to(np.asarray(occurrences, np.uint32), ids.shape))
+    occurrences = np.ascontiguousarray(occurrences, np.uint32)
+    if occurrences.shape != ids.shape:
+        occurrences = np.ascontiguousarray(np.broadcast_to(occurrences, ids.shape))
     out = np.empty((len(ids), 4), np.uint32)
     low, high = np.uint32(seed & 0xFFFFFFFF), np.uint32(seed >> 32)
     word = np.uint32(stream_word(0, view, slot))

@@ -109,8 +109,8 @@ def test_equal_operations_at_two_positions_draw_apart() -> None:
 def test_presets(name: str) -> None:
     assert compile_recipe(name, Format()) == compile_recipe(fl.preset(name), Format())
     assert compile_recipe([name], Format()) == compile_recipe(list(fl.preset(name)), Format())
-    out = fl.augment(pixels(), augment=name, size=16)
-    assert torch.isfinite(out).all()
+    with fl.DataLoader((np.stack([pixels()] * 8), [0] * 8), batch_size=8, augment=name, size=16) as loader:
+        assert torch.isfinite(next(iter(loader)).images).all()
 
 
 def test_published_presets() -> None:
