@@ -39,6 +39,7 @@ OPERATION_CODES = {
     "spectrum": 15,
     "mix_choice": 16,
     "chain": 17,
+    "select": 18,
 }
 #: Slots of the plan itself lie behind those of any recipe position.
 PLAN_POSITION = 255
