@@ -1,16 +1,13 @@
 """The CUDA source of programs, run on the CPU under a shim, gives the bits of the Numba twin."""
 
 import ctypes
-import re
 
 import numpy as np
-import nvrtc
 import pytest
 from cuda_shim import has_compiler
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_cases import noise, photo
-from nvrtc import compile_cuda
 from program_cases import SHAPES, VALUES, random_programs, samples_of, steps_of
 from stage_shim import run, stage_library, struct_size
 
@@ -137,37 +134,3 @@ def test_a_difference_would_be_seen() -> None:
     program = steps_of("gaussian_blur", 1.0, noise(40, 40))[:, None]
     planes = pictures(1, 40, 40)
     assert not np.array_equal(by_numba(program, planes), by_shim(other, program, planes))
-
-
-# ---------------------------------------------------------------- NVRTC
-
-needs_nvrtc = pytest.mark.skipif(
-    nvrtc.nvrtc() is None, reason="needs NVRTC (pip install nvidia-cuda-nvrtc, or the extra `test`)"
-)
-
-
-@needs_nvrtc
-@pytest.mark.parametrize("architecture", [75, 90])
-def test_source_compiles_without_warnings_spills_or_stack(architecture: int) -> None:
-    source = launches.source(("program",))
-    compiled = compile_cuda(source, f"sm_{architecture}", launches.StageVariant(0, True).definitions())
-    assert compiled.warnings() == []
-    figure = compiled.kernels["program"]
-    print(figure)
-    assert figure.spill_bytes == 0
-    assert figure.stack_bytes == 0
-
-
-@needs_nvrtc
-def test_double_precision_is_autocontrasts_alone() -> None:
-    source = launches.source(("program",))
-    definitions = launches.StageVariant(0, True).definitions()
-    assert ".f64" in compile_cuda(source, "compute_90", definitions).code.decode()
-    start, end = source.index("FUNCTION void autocontrast"), source.index("FUNCTION void equalize")
-    # Its own arithmetic in float32: then nothing is left in float64.
-    plain = re.sub(r"\bdouble\b", "float", source[start:end]).replace("255.0 ", "255.0f ")
-    code = compile_cuda(source[:start] + plain + source[end:], "compute_90", definitions).code.decode()
-    assert ".f64" not in code
-    operations = set(re.findall(r"\b(?:add|sub|mul|mad|fma|div|sqrt|rcp|ex2|lg2|sin|cos)\.\S*f32", code))
-    allowed = re.compile(r"(?:add|sub|mul|fma|div|sqrt|rcp)\.(?:rn|rm)(?:\.sat)?\.f32")
-    assert {operation for operation in operations if not allowed.fullmatch(operation)} == set()

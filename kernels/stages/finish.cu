@@ -206,7 +206,14 @@ FUNCTION void finish_store(const FinishArgs& a, int sample, int y, int x, int co
 #endif
 }
 
-extern "C" __global__ void __launch_bounds__(256) finish(const FinishArgs a) {
+// Blocks beside each other: from sm_100 on, a third would cost spills.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1000
+#define FINISH_BLOCKS 2
+#else
+#define FINISH_BLOCKS 3
+#endif
+
+extern "C" __global__ void __launch_bounds__(256, FINISH_BLOCKS) finish(const FinishArgs a) {
   const u32 across = u32(a.width + 3) >> 2, all = across * u32(a.height);
   const bool aligned = (a.width & 3) == 0;
   for (int t = threadIdx.x; t < 256; t += blockDim.x) {

@@ -154,7 +154,8 @@ FUNCTION void bin_normals(const SpectrumArgs& a, const Sample& s, int y, int gro
   normals({s.sample, s.epoch, s.stream | a.slot, draw}, a.seed_low, a.seed_high, z);
 }
 
-extern "C" __global__ void __launch_bounds__(256) spectrum_columns(const SpectrumArgs a) {
+// Four blocks beside each other do; left to itself, ptxas spills on sm_80 to make room for a fifth.
+extern "C" __global__ void __launch_bounds__(256, 4) spectrum_columns(const SpectrumArgs a) {
   DYNAMIC_SHARED(shared);
   if (!a.active[blockIdx.z]) return;
   int h = a.height, w = a.width, bins = w / 2 + 1, groups = (bins + 3) / 4, first = blockIdx.x * a.lanes_y;
