@@ -23,6 +23,7 @@ class Batch:
         epoch: Number of the epoch.
         index: Number of the batch within it.
         mix: What mixed images are made of; None where the recipe mixes nothing.
+        scoring: Whether `DataLoader.scoring_pass` delivered it.
     """
 
     images: "torch.Tensor"
@@ -32,6 +33,7 @@ class Batch:
     epoch: int
     index: int
     mix: "Mix | None" = None
+    scoring: bool = False
 
     def __iter__(self) -> Iterator["torch.Tensor"]:
         yield self.images

@@ -1,5 +1,6 @@
 """The plan of an epoch: which sample stands where, a pure function of (seed, epoch, selection)."""
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -8,6 +9,7 @@ import numpy as np
 from fieldloom.errors import ArgumentError
 from fieldloom.kernels.philox import PLAN_POSITION, random_words, slot_of
 
+from .ranks import Rank
 from .selection import Selection
 
 #: Times that an id may stand in one epoch: occurrences have 8 bits, half of them for substitutes.
@@ -24,6 +26,8 @@ class EpochPlan:
         occurrences: uint8 (m,): which repeat of its id each is.
         weights: float32 (m,) with mean 1, or None for all ones.
         strength: float32 (m,) >= 0, how strongly each is augmented, or None for all ones.
+        positions: int64 (m,), places in the plan of all ranks, or None where this is that plan.
+        pool: int64, ids of the plan of all ranks, or None likewise: stand-ins for bad samples.
     """
 
     epoch: int
@@ -31,6 +35,8 @@ class EpochPlan:
     occurrences: np.ndarray
     weights: np.ndarray | None
     strength: np.ndarray | None = None
+    positions: np.ndarray | None = None
+    pool: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -42,10 +48,45 @@ class EpochPlan:
                 return
             yield slice(first, min(first + batch_size, len(self)))
 
+    def of_rank(self, rank: Rank, batch_size: int, *, drop_last: bool, multiple: int = 1) -> "EpochPlan":
+        """The samples of one rank, whose batches are slices of it.
 
-def n_batches(n_samples: int, batch_size: int, *, drop_last: bool) -> int:
-    """Steps of an epoch."""
-    return n_samples // batch_size if drop_last else -(-n_samples // batch_size)
+        Global batch b is plan[b B W : (b + 1) B W] for W ranks with batches of B, and rank r takes its r-th
+        part. What is left at the end is shared out evenly, after samples from the plan's beginning were added
+        until every rank gets as many: all ranks make equally many steps of equal sizes.
+
+        Args:
+            rank: Which one.
+            batch_size: B.
+            drop_last: Leave out what does not fill a global batch, instead.
+            multiple: The last batches hold a multiple of this many, so that mixing groups stay whole.
+        """
+        if rank.world == 1:
+            return self
+        whole, rest = divmod(len(self), batch_size * rank.world)
+        parts = [np.arange(batch_size) + (b * rank.world + rank.index) * batch_size for b in range(whole)]
+        if rest and not drop_last:
+            each = min(-(-rest // (rank.world * multiple)) * multiple, batch_size)
+            parts.append(np.arange(each) + whole * batch_size * rank.world + rank.index * each)
+        positions = np.concatenate(parts) if parts else np.zeros(0, np.int64)
+        at = positions % max(len(self), 1)  # beyond the end it begins anew
+        columns = (None if c is None else c[at] for c in (self.weights, self.strength))
+        return EpochPlan(
+            self.epoch, self.ids[at], self.occurrences[at], *columns, positions=positions, pool=self.ids
+        )
+
+    def digest(self) -> str:
+        """Hash of everything that decides what is delivered."""
+        made = hashlib.sha256(str(self.epoch).encode())
+        for column in (self.ids, self.occurrences, self.weights, self.strength):
+            made.update(b"-" if column is None else np.ascontiguousarray(column).data)
+        return made.hexdigest()[:32]
+
+
+def n_batches(n_samples: int, batch_size: int, *, drop_last: bool, world: int = 1) -> int:
+    """Steps of an epoch, the same on every rank."""
+    n_samples, each = int(n_samples), batch_size * world
+    return n_samples // each if drop_last else -(-n_samples // each)
 
 
 def plan_epoch(

@@ -5,6 +5,7 @@ import contextlib
 import os
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from fieldloom.errors import StateError
@@ -22,6 +23,21 @@ _END = object()
 _producing: dict[threading.Thread, tuple[int, "Handoff[Any]"]] = {}
 
 
+@dataclass(slots=True)
+class Taken:
+    """How far the consumer of an epoch is; it outlives the iterator.
+
+    Attributes:
+        epoch: Number of the epoch.
+        batches: Batches that the consumer has had, those before a resumed beginning included.
+        over: The iterator has ended.
+    """
+
+    epoch: int
+    batches: int
+    over: bool = False
+
+
 class LoaderIterator(Iterator[Batch]):
     """One epoch under way: a thread produces, a bounded queue hands over.
 
@@ -29,15 +45,18 @@ class LoaderIterator(Iterator[Batch]):
     goes on with the following batch.
     """
 
-    def __init__(self, production: Production, plan: EpochPlan, *, drop_last: bool, prefetch: int) -> None:
+    def __init__(
+        self, production: Production, plan: EpochPlan, *, drop_last: bool, prefetch: int, first: int = 0
+    ) -> None:
         self._production = production
+        self.taken = Taken(plan.epoch, first)
         self._pid = os.getpid()
         self._exhausted = False
         self.queue: Handoff[Any] = Handoff(prefetch)
         # The thread must not hold this object: dropping it is what ends an epoch that was left early.
         self.thread = threading.Thread(
             target=_produce,
-            args=(production, production.epoch(plan, drop_last=drop_last), self.queue),
+            args=(production, production.epoch(plan, drop_last=drop_last, first=first), self.queue),
             name="fieldloom-produce",
             daemon=True,
         )
@@ -68,7 +87,9 @@ class LoaderIterator(Iterator[Batch]):
             self._exhausted = True
             self.queue.close()
             self.thread.join()
+            self.taken.over = True
             raise StopIteration
+        self.taken.batches += 1
         if isinstance(outcome, StopIteration):  # raised as it is, it would end the epoch unseen
             raise RuntimeError("a source raised StopIteration") from outcome
         if isinstance(outcome, BaseException):

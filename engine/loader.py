@@ -1,6 +1,6 @@
 """`DataLoader`: the public loop over augmented batches."""
 
-import difflib
+import hashlib
 import os
 import threading
 import warnings
@@ -12,30 +12,36 @@ import numpy as np
 
 from fieldloom.errors import ArgumentError, StateError
 from fieldloom.kernels.fusedpass import FusedPass
+from fieldloom.kernels.philox import RECIPE_VERSION
 from fieldloom.kernels.plan import PassPlan
 
 from .backend import Backend
 from .batch import Batch
+from .choosing import Chooser
 from .device import choose_device
 from .epoch import EpochPlan, n_batches, plan_epoch
 from .handoff import Handoff
 from .host import HostBackend
-from .iteration import LoaderIterator
+from .iteration import LoaderIterator, Taken
 from .ledger import Ledger
 from .options import flag, whole_number
 from .policy import BadSamplePolicy
 from .production import Production
+from .ranks import Rank
 from .recipe import Format, compile_recipe
-from .selection import Selection
+from .resuming import Resumable
 from .sources import open_source
+from .state import FORMAT
+from .steering import Steered
 from .tensors import dtype_name
 from .timings import Timings
+from .unknown import refuse_unknown
 
 #: Epochs are one 32-bit word of the random numbers' counter.
 MAX_EPOCH = 2**32 - 1
 
 
-class DataLoader:
+class DataLoader(Steered, Resumable):
     """Iterates over augmented batches of a data set.
 
     Order and augmentations are pure functions of (seed, epoch, sample id): they do not depend on
@@ -72,6 +78,11 @@ class DataLoader:
         epochs: Planned length of training, for mixes that stop after a fraction of it (`stop_at`).
         mix_group: Consecutive places of an epoch's plan among which mixing partners are found. Where the
             batch size is a multiple of it, mixed images do not depend on the batch size.
+        selection: A selector (`fieldloom.selectors`): decides at the start of each epoch which samples it
+            holds, from what `feedback` reported. `select` overrides it.
+        rank: This process among `world_size` that train together; both are taken from torchrun's
+            environment if left out. Each delivers its part of every global batch, in equally many steps.
+        world_size: See `rank`.
 
     Images arrive as RGB: alpha is dropped (colors hidden under it show), gray is repeated, EXIF
     orientation is applied, of animations the first frame is taken.
@@ -116,9 +127,12 @@ class DataLoader:
         num_classes: int | None = None,
         epochs: int | None = None,
         mix_group: int = 8,
+        selection: Any = None,
+        rank: int | None = None,
+        world_size: int | None = None,
         **unknown: Any,
     ) -> None:
-        _refuse_unknown(unknown)
+        refuse_unknown(unknown, DataLoader.__init__)
         self.batch_size = whole_number("", "batch_size", batch_size, 1, 65536)
         self.shuffle, self.drop_last = flag("", "shuffle", shuffle), flag("", "drop_last", drop_last)
         self.seed = whole_number("", "seed", seed, 0, 2**64 - 1)
@@ -130,7 +144,7 @@ class DataLoader:
             None if epochs is None else whole_number("", "epochs", epochs, 1, MAX_EPOCH),
             whole_number("", "mix_group", mix_group, 2, 65536),
         )  # fmt: skip
-        self.plan = compile_recipe(augment, form)
+        self.plan, self._augment = compile_recipe(augment, form), augment
         _warn_of_cut_groups(self.plan, self.batch_size)
         self.source = open_source(source, num_classes=num_classes)
         self.device = choose_device(
@@ -142,8 +156,17 @@ class DataLoader:
             batch_size=self.batch_size, threads=self.threads, policy=policy,
             max_pixels=whole_number("", "max_pixels", max_pixels, 1, 2**40), log=_log_file(bad_sample_log),
         )  # fmt: skip
-        self._selection: Selection | None = None
+        self.rank = Rank.of(rank, world_size)
+        self._common = {
+            "size": size, "device": self.device, "threads": self.threads, "dtype": dtype, "layout": layout,
+            "border": border, "fill": fill, "on_bad_sample": on_bad_sample, "max_bad": max_bad,
+            "bad_sample_log": bad_sample_log, "max_pixels": max_pixels, "prefetch": prefetch,
+            "rank": self.rank.index, "world_size": self.rank.world,
+        }  # fmt: skip
+        self._chooser = Chooser(self.source.targets, selection, self.seed, self.rank)
         self._epoch = 0
+        self._resume_at = 0
+        self._taken: Taken | None = None
         self._under_way: tuple[Handoff[Any], threading.Thread] | None = None
         self._closed = False
         self._pid = os.getpid()
@@ -158,18 +181,25 @@ class DataLoader:
                 remedy="Call set_epoch, or take another seed.",
             )
         self._stop()
-        plan = plan_epoch(
-            len(self.source), self._selection, shuffle=self.shuffle, seed=self.seed, epoch=self._epoch
-        )
+        whole = self._plan(self._epoch)
+        multiple = 1 if self.plan.mixing is None else self.plan.mixing.group
+        own = whole.of_rank(self.rank, self.batch_size, drop_last=self.drop_last, multiple=multiple)
+        first, self._resume_at = self._resume_at, 0
         self._epoch += 1
-        iterator = LoaderIterator(self._production, plan, drop_last=self.drop_last, prefetch=self._prefetch)
+        iterator = LoaderIterator(
+            self._production, own, drop_last=self.drop_last, prefetch=self._prefetch, first=first
+        )
         self._under_way = iterator.queue, iterator.thread
+        self._taken = iterator.taken
         return iterator
 
+    def _plan(self, epoch: int) -> EpochPlan:
+        selection = self._chooser.selection(epoch)
+        return plan_epoch(len(self.source), selection, shuffle=self.shuffle, seed=self.seed, epoch=epoch)
+
     def __len__(self) -> int:
-        """Batches of the next epoch."""
-        n = len(self.source) if self._selection is None else len(self._selection.ids)
-        return n_batches(n, self.batch_size, drop_last=self.drop_last)
+        """Batches of the next epoch, the same on every rank. Asks the selector, if there is one."""
+        return self._steps(self._epoch)
 
     @property
     def epoch(self) -> int:
@@ -180,41 +210,14 @@ class DataLoader:
         """Choose the next epoch; it advances by itself with each iterator."""
         self._check("set_epoch of")
         self._epoch = whole_number("", "epoch", epoch, 0, MAX_EPOCH)
-
-    def select(self, ids: Any, weights: Any = None, strength: Any = None) -> None:
-        """Hold only these samples from the next epoch on; the others are not even opened.
-
-        Args:
-            ids: Sample ids (repeats are delivered repeatedly, each with its own augmentations), or a
-                boolean mask over all samples; None goes back to all.
-            weights: One number >= 0 an id; scaled to mean 1 and delivered as `batch.weights`.
-            strength: One number from 0 to 4 an id: how strongly each is augmented. It multiplies every
-                amplitude and magnitude, and the probability of what has none (mixing, erasing, equalize);
-                0 leaves crop, flips and `Normalize`, 1 is the recipe as written.
-
-        Raises:
-            ArgumentError: Names the first bad id or weight.
-        """
-        self._check("select from")
-        if ids is None:
-            if weights is not None or strength is not None:
-                raise ArgumentError.make(
-                    "select(None) with weights or strength", why="they belong to ids", remedy="Pass ids."
-                )
-            self._selection = None
-            return
-        selection = Selection.checked(ids, weights, len(self.source), strength)
-        plan_epoch(
-            len(self.source), selection, shuffle=False, seed=0, epoch=0
-        )  # refuses too many repeats now
-        self._selection = selection
+        self._resume_at = 0
 
     def replay(self, sample: int, epoch: int, occurrence: int = 0) -> Any:
         """One sample exactly as an epoch delivers it, bit for bit.
 
         A recipe that mixes needs the epoch's plan for that, and the sample's group: then the sample must
         be in the plan of the present selection, up to a group's other samples are read, and a partner that
-        was substituted in that epoch is left out here.
+        was substituted in that epoch is left out here. A selector is asked for the epoch's selection anew.
 
         Args:
             sample: Its id.
@@ -229,13 +232,11 @@ class DataLoader:
         sample = whole_number("", "sample", sample, 0, len(self.source) - 1)
         epoch = whole_number("", "epoch", epoch, 0, MAX_EPOCH)
         occurrence = whole_number("", "occurrence", occurrence, 0, 255)
-        depends = self._selection is not None and self._selection.strength is not None
-        if self.plan.mixing is None and not depends:
+        selection = self._chooser.selection(epoch)
+        if self.plan.mixing is None and (selection is None or selection.strength is None):
             alone = EpochPlan(epoch, np.array([sample]), np.array([occurrence], np.uint8), None)
             return self._production.replay(alone, 0)
-        plan = plan_epoch(
-            len(self.source), self._selection, shuffle=self.shuffle, seed=self.seed, epoch=epoch
-        )
+        plan = self._plan(epoch)
         found = np.flatnonzero((plan.ids == sample) & (plan.occurrences == occurrence))
         if not len(found):
             raise ArgumentError.make(
@@ -244,6 +245,27 @@ class DataLoader:
                 remedy="Select it, or replay with a recipe that does not mix.",
             )
         return self._production.replay(plan, int(found[0]))
+
+    def _steps(self, epoch: int) -> int:
+        selection = self._chooser.selection(epoch)
+        n = len(self.source) if selection is None else len(selection.ids)
+        return n_batches(n, self.batch_size, drop_last=self.drop_last, world=self.rank.world)
+
+    def _identity(self) -> dict[str, Any]:
+        """What must be the same where a state is loaded."""
+        return {
+            "format": FORMAT,
+            "recipe_version": RECIPE_VERSION,
+            "seed": self.seed,
+            "n_samples": len(self.source),
+            "global_batch": self.batch_size * self.rank.world,
+            "shuffle": self.shuffle,
+            "drop_last": self.drop_last,
+            "recipe": _digest(self.plan),
+        }
+
+    def _sibling(self, augment: Any, batch_size: int) -> "DataLoader":
+        return DataLoader(self.source, augment=augment, batch_size=batch_size, **self._common)
 
     @property
     def ledger(self) -> Ledger:
@@ -317,6 +339,12 @@ def _default_threads() -> int:
     return max(1, min(available or 1, 8))
 
 
+def _digest(plan: PassPlan) -> str:
+    """Hash of a recipe; of arrays in it only the shapes, since users change policies while they train."""
+    with np.printoptions(threshold=0, edgeitems=0):
+        return hashlib.sha256(repr(plan).encode()).hexdigest()[:16]
+
+
 def _warn_of_cut_groups(plan: PassPlan, batch_size: int) -> None:
     if plan.mixing is not None and batch_size % plan.mixing.group:
         warnings.warn(
@@ -339,24 +367,3 @@ def _log_file(path: str | Path | None) -> Path | None:
             f"bad_sample_log={path!r}", why=str(error), remedy="Pass a file that can be written."
         ) from None
     return checked
-
-
-#: What torch's DataLoader and its kin call our options.
-_ALIASES = {
-    "num_workers": "threads", "dataset": "source", "transform": "augment", "transforms": "augment",
-    "prefetch_factor": "prefetch", "generator": "seed", "image_size": "size",
-}  # fmt: skip
-
-
-def _refuse_unknown(unknown: dict[str, Any]) -> None:
-    if not unknown:
-        return
-    import inspect
-
-    name = next(iter(unknown))
-    known = [p for p in inspect.signature(DataLoader.__init__).parameters if p not in ("self", "unknown")]
-    close = [_ALIASES[name]] if name in _ALIASES else difflib.get_close_matches(name, known, 1)
-    raise ArgumentError.make(
-        f"DataLoader has no option {name!r}" + (f" (did you mean {close[0]!r}?)" if close else ""),
-        remedy=f"Its options are {', '.join(known)}.",
-    )

@@ -56,13 +56,13 @@ def substitutes(plan: EpochPlan, seed: int, sample: int, occurrence: int) -> Ite
     Occurrences of substitutes lie above all planned ones and are drawn too, from 128: they get
     augmentations of their own, also (but for one time in 128) when two bad samples share a stand-in.
     """
-    slot = slot_of(PLAN_POSITION, "substitute")
+    slot, pool = slot_of(PLAN_POSITION, "substitute"), plan.ids if plan.pool is None else plan.pool
     for draw in range(CANDIDATES // 4):
         words = random_words(
             seed, np.array([sample]), plan.epoch, occurrences=occurrence, slot=slot, draw=draw
         )
         for word in words[0]:
-            candidate = int(plan.ids[int(word) * len(plan) >> 32])
+            candidate = int(pool[int(word) * len(pool) >> 32])
             if candidate != sample:
                 yield (
                     candidate,

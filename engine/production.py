@@ -83,16 +83,18 @@ class Production:
         self.timings = Timings()
         self.ledger = Ledger(0, 0)
 
-    def epoch(self, plan: EpochPlan, *, drop_last: bool) -> Outcomes:
-        """Batches of an epoch, in order. One epoch at a time; ledger and timings begin anew at once."""
+    def epoch(self, plan: EpochPlan, *, drop_last: bool, first: int = 0) -> Outcomes:
+        """Batches of an epoch from number `first` on. One epoch at a time; ledger and timings begin anew."""
         slices = list(plan.slices(self._batch_size, drop_last=drop_last))
-        self.ledger = Ledger(plan.epoch, slices[-1].stop if slices else 0)
+        limit = self._policy.limit(slices[-1].stop if slices else 0)
+        slices = slices[first:]
+        self.ledger = Ledger(plan.epoch, slices[-1].stop - slices[0].start if slices else 0)
         self.timings = Timings()
-        return self._outcomes(plan, slices, BadSamples(self._policy.limit(self.ledger.planned), self._log))
+        return self._outcomes(plan, slices, first, BadSamples(limit, self._log))
 
-    def _outcomes(self, plan: EpochPlan, slices: list[slice], bad: BadSamples) -> Outcomes:
+    def _outcomes(self, plan: EpochPlan, slices: list[slice], first: int, bad: BadSamples) -> Outcomes:
         make = self._files if self._source.stored != "pixels" else self._pixels
-        decoded = (make if self._dense is None else self._stacked)(plan, slices)
+        decoded = (make if self._dense is None else self._stacked)(plan, slices, first)
         # Closed by name: the traceback of a delivered error may keep this frame alive for long.
         with self._backend.working(), closing(decoded):
             for job in decoded:
@@ -112,7 +114,11 @@ class Production:
         weights = np.ones(len(ids), np.float32) if plan.weights is None else plan.weights[where].copy()
         none = Windows(np.zeros((len(ids), 4)), np.zeros((len(ids), 4), np.int32))
         strength = None if plan.strength is None else plan.strength[where].copy()
-        positions = np.arange(len(ids)) if self._groups_are_local() else np.arange(where.start, where.stop)
+        positions = np.arange(where.start, where.stop)
+        if self._groups_are_local():
+            positions = np.arange(len(ids))
+        elif plan.positions is not None:
+            positions = plan.positions[where]
         return Work(index, ids.copy(), plan.occurrences[where].copy(), weights, strength, positions, none)
 
     def _groups_are_local(self) -> bool:
@@ -127,8 +133,8 @@ class Production:
 
     # Encoded sources: read ahead, decode windows.
 
-    def _files(self, plan: EpochPlan, slices: list[slice]) -> Decoded:
-        jobs = self._decoder.decode(self._jobs(plan, slices))
+    def _files(self, plan: EpochPlan, slices: list[slice], first: int) -> Decoded:
+        jobs = self._decoder.decode(self._jobs(plan, slices, first))
         while True:
             waited = self.timings.read
             with self.timings.stage("decode"):
@@ -138,9 +144,9 @@ class Production:
                 return
             yield job
 
-    def _jobs(self, plan: EpochPlan, slices: list[slice]) -> Generator[DecodeJob, None, None]:
+    def _jobs(self, plan: EpochPlan, slices: list[slice], first: int) -> Generator[DecodeJob, None, None]:
         ahead: deque[tuple[Work, Parts]] = deque()
-        for index, where in enumerate(slices):
+        for index, where in enumerate(slices, first):
             work = self._work(plan, index, where)
             ahead.append((work, self._reader.submit(work.ids)))
             if len(ahead) > READ_AHEAD:
@@ -179,19 +185,19 @@ class Production:
 
     # Sources of decoded images: windows are views.
 
-    def _pixels(self, plan: EpochPlan, slices: list[slice]) -> Decoded:
-        for index, where in enumerate(slices):
+    def _pixels(self, plan: EpochPlan, slices: list[slice], first: int) -> Decoded:
+        for index, where in enumerate(slices, first):
             work = self._work(plan, index, where)
             with self.timings.stage("read"):
                 crops = self._single(plan, work)
             yield DecodedJob(DecodeJob([], work.windows.rects, [], work), crops)  # type: ignore[arg-type]
 
-    def _stacked(self, plan: EpochPlan, slices: list[slice]) -> Decoded:
+    def _stacked(self, plan: EpochPlan, slices: list[slice], first: int) -> Decoded:
         """Images that lie evenly in memory: no image is touched here, and none can be bad."""
         assert self._dense is not None
         each = max(1, DRAWN_TOGETHER // self._batch_size)
-        for first in range(0, len(slices), each):
-            group = slices[first : first + each]
+        for start in range(0, len(slices), each):
+            group = slices[start : start + each]
             with self.timings.stage("read"):
                 whole = slice(group[0].start, group[-1].stop)
                 strength = None if plan.strength is None else plan.strength[whole]
@@ -199,7 +205,7 @@ class Production:
                 windows = self._pass.windows(keys, self._dense.sizes(len(keys)))
                 sources = self._dense.sources(keys.ids, windows.rects)
                 samples = self._pass.records(keys, windows, sources)
-            for index, where in enumerate(group, first):
+            for index, where in enumerate(group, first + start):
                 own = slice(where.start - whole.start, where.stop - whole.start)
                 work = self._work(plan, index, where)
                 work.windows = Windows(windows.views[own], windows.rects[own])

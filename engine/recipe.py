@@ -62,7 +62,7 @@ def compile_recipe(augment: object, form: Format) -> kernel.PassPlan:
         ArgumentError: Names the option or the position in the list, and what would be right.
     """
     height, width = _size(form.size)
-    items = _flatten(augment)
+    items = flatten(augment)
     check_order(items)
     later = compile_stages(items, height, width, epochs=form.epochs, group=form.mix_group)
     warps: list[kernel.Warp] = []
@@ -118,7 +118,7 @@ def _size(size: object) -> tuple[int, int]:
     return int(pair[0]), int(pair[1])
 
 
-def _flatten(augment: object) -> list[Step]:
+def flatten(augment: object) -> list[Step]:
     """Augmentations in order, presets opened."""
     if augment is None:
         return []
@@ -137,7 +137,7 @@ def _flatten(augment: object) -> list[Step]:
         if isinstance(item, str):
             items.extend(preset(item))
         elif isinstance(item, (list, tuple)):  # what `preset` returns, or a part of a recipe
-            items.extend(_flatten(item))
+            items.extend(flatten(item))
         elif isinstance(item, Step):
             items.append(item)
         else:

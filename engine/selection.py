@@ -24,8 +24,22 @@ class Selection:
     strength: np.ndarray | None = None
 
     @classmethod
-    def checked(cls, ids: object, weights: object, n_samples: int, strength: object = None) -> "Selection":
+    def checked(
+        cls,
+        ids: object,
+        weights: object,
+        n_samples: int,
+        strength: object = None,
+        repeats: object = None,
+    ) -> "Selection":
         """Build from a user's arrays (NumPy, torch, lists; a boolean mask of all samples also works).
+
+        Args:
+            ids: Sample ids.
+            weights: One number an id, scaled to mean 1 over what is delivered; None: all equal.
+            n_samples: Size of the data set.
+            strength: One number an id; None: all 1.
+            repeats: How often each id is delivered, whole numbers; None: once.
 
         Raises:
             ArgumentError: Names the first bad id or weight, and the range.
@@ -56,21 +70,48 @@ class Selection:
                 why=f"ids go from 0 to {n_samples - 1}",
                 remedy="Pass ids as batches report them.",
             )
-        return cls(
-            array.astype(np.int64),
-            _checked_weights(weights, array.size),
-            _checked_strength(strength, array.size),
-        )
+        times = _checked_repeats(repeats, array.size)
+        columns = _checked_weights(weights, array.size, times), _checked_strength(strength, array.size)
+        if times is None:
+            return cls(array.astype(np.int64), *columns)
+        repeated = (None if column is None else np.repeat(column, times) for column in columns)
+        return cls(np.repeat(array.astype(np.int64), times), *repeated)
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """Those of its arrays that there are, by name."""
+        named = {"ids": self.ids, "weights": self.weights, "strength": self.strength}
+        return {name: column for name, column in named.items() if column is not None}
 
 
 #: Largest strength: twice what a recipe says, and then some.
 MAX_STRENGTH = 4.0
 
 
-def _checked_weights(weights: object, n: int) -> np.ndarray | None:
+def _checked_repeats(repeats: object, n: int) -> np.ndarray | None:
+    if repeats is None:
+        return None
+    array = _numbers(repeats, "repeat", n)
+    whole = array.astype(np.int64)
+    if (whole != array).any():
+        first = int(np.argmax(whole != array))
+        raise ArgumentError.make(
+            f"select with repeat {array[first]} (at position {first})",
+            why="not a whole number",
+            remedy="Pass how often each id is delivered.",
+        )
+    if not whole.any():
+        raise ArgumentError.make(
+            "select with repeats that are all 0", why="an epoch needs a sample", remedy="Pass a positive one."
+        )
+    return whole
+
+
+def _checked_weights(weights: object, n: int, times: np.ndarray | None) -> np.ndarray | None:
     if weights is None:
         return None
     array = _numbers(weights, "weight", n)
+    if times is not None and not array[times > 0].any():
+        array[:] = 0
     if not array.any():
         raise ArgumentError.make(
             "select with weights that are all 0",
@@ -78,7 +119,8 @@ def _checked_weights(weights: object, n: int) -> np.ndarray | None:
             remedy="Pass a positive one.",
         )
     array /= array.max()  # first, so that the sum of huge weights stays finite
-    return (array / array.mean()).astype(np.float32)
+    mean = array.mean() if times is None else np.average(array, weights=times)
+    return (array / mean).astype(np.float32)
 
 
 def _checked_strength(strength: object, n: int) -> np.ndarray | None:

@@ -135,7 +135,7 @@ def check_ledger(loader: Any) -> Any:
     Returns its batches.
     """
     planned = len(loader)
-    selection = loader._selection
+    selection = loader._chooser.selection(loader.epoch)
     wanted = list(range(len(loader.source))) if selection is None else selection.ids.tolist()
     batches = list(loader)
     ledger = loader.ledger

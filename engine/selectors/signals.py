@@ -144,6 +144,25 @@ class Signals:
                 remedy=f"Call {call} for each batch of loader.scoring_pass().",
             )
 
+    def shape(self, name: str) -> tuple[int, ...] | None:
+        """Shape of one sample's value, None before the first report."""
+        return tuple(self._values[name].shape[1:]) if name in self._values else None
+
+    def allocated(
+        self, name: str, shape: tuple[int, ...], device: "torch.device"
+    ) -> "tuple[torch.Tensor, torch.Tensor]":
+        """Values and epochs on a device, made empty if nothing was reported here."""
+        import torch
+
+        if name not in self._values:
+            self._allocate(name, torch.zeros((0, *shape), device=device))
+        return self._values[name].to(device), self._epochs[name].to(device)
+
+    def replace(self, name: str, values: "torch.Tensor", epochs: "torch.Tensor") -> None:
+        """Put other values and epochs in place, on the device where they were."""
+        device = self._values[name].device
+        self._values[name], self._epochs[name] = values.to(device), epochs.to(device)
+
     def words(self, ids: np.ndarray, epoch: int, slot: int, draw: int = 0) -> np.ndarray:
         """Random words of samples, uint32 (m, 4): a function of (seed, epoch, id, slot, draw) alone.
 

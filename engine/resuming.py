@@ -1,0 +1,90 @@
+"""The part of a loader that says where it stands, and goes on from there."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fieldloom.errors import StateError
+
+from .choosing import Chooser
+from .epoch import EpochPlan
+from .iteration import Taken
+from .state import compare, load, save
+
+
+class Resumable:
+    """Mixed into `DataLoader`."""
+
+    _chooser: Chooser
+    _epoch: int
+    _resume_at: int
+    _taken: Taken | None
+
+    def _check(self, what: str) -> None:
+        raise NotImplementedError
+
+    def _stop(self) -> None:
+        raise NotImplementedError
+
+    def _plan(self, epoch: int) -> EpochPlan:
+        raise NotImplementedError
+
+    def _steps(self, epoch: int) -> int:
+        raise NotImplementedError
+
+    def _identity(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the loader stands: enough to go on with exactly the next batch, in another process too.
+
+        Plain numbers and text, and under "arrays" what a selection or selector holds (none without). The
+        state counts the batches that the consumer has had, whatever was prepared ahead of it.
+        """
+        self._check("save")
+        epoch, batch, under_way = self._position()
+        return self._identity() | {
+            "epoch": epoch,
+            "batch": batch,
+            "plan": self._plan(epoch).digest() if batch else None,
+            "arrays": self._chooser.state(epoch if under_way else None),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where `state_dict` was called: the next iterator begins with the batch that came next.
+
+        The world size may differ where batch_size times world size is the same.
+
+        Raises:
+            StateError: Lists each field in which the state and this loader differ.
+        """
+        self._check("load into")
+        compare(state, self._identity())
+        self._stop()
+        self._taken = None
+        batch = state["batch"]
+        self._chooser.load(state.get("arrays", {}), state["epoch"] if batch else None)
+        self._epoch, self._resume_at = state["epoch"], batch
+        if batch and self._plan(self._epoch).digest() != state["plan"]:
+            raise StateError.make(
+                "the state's epoch had another plan",
+                why="ids, order, weights or strengths differ here",
+                remedy="Load all of the state, arrays included, into a loader with the same selector.",
+            )
+
+    def save_state(self, path: str | Path) -> None:
+        """Write `state_dict` to a JSON file; arrays, if any, to an .npz beside it, named by its hash."""
+        save(self.state_dict(), path)
+
+    def load_state(self, path: str | Path) -> None:
+        """Read what `save_state` wrote."""
+        self.load_state_dict(load(path))
+
+    def _position(self) -> tuple[int, int, bool]:
+        """Epoch and batch that come next, and whether that epoch has begun."""
+        taken = self._taken
+        if taken is None:
+            return self._epoch, self._resume_at, self._resume_at > 0
+        if taken.over or taken.epoch + 1 != self._epoch or taken.batches >= self._steps(taken.epoch):
+            return self._epoch, 0, False
+        return taken.epoch, taken.batches, True

@@ -1,0 +1,98 @@
+"""Signals and results between ranks, so that each of them decides alike."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from fieldloom.errors import StateError
+
+from .signals import KINDS, Signals
+
+if TYPE_CHECKING:
+    import torch
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+
+def exchange_signals(signals: Signals) -> None:
+    """Give every rank the signals of all: of each sample the latest report, of equal ones the lowest rank's.
+
+    One reduction of epochs, one of owners and one of values for each signal, whatever the number of ranks.
+
+    Raises:
+        StateError: torch.distributed is not initialized.
+    """
+    import torch
+
+    dist = _group()
+    for name in signals.names:
+        shape = _common_shape(signals, name, dist)
+        if shape is None:  # nobody has reported it yet
+            continue
+        device = _device(signals, name, dist)
+        values, epochs = signals.allocated(name, shape, device)
+        newest = epochs.clone()
+        dist.all_reduce(newest, op=dist.ReduceOp.MAX)
+        mine = (epochs == newest) & (newest >= 0)
+        rank = torch.full_like(newest, dist.get_rank())
+        owner = torch.where(mine, rank, torch.full_like(newest, dist.get_world_size()))
+        dist.all_reduce(owner, op=dist.ReduceOp.MIN)
+        own = owner == dist.get_rank()
+        wide = torch.where(own.view(-1, *[1] * (values.ndim - 1)), values, torch.zeros_like(values)).float()
+        dist.all_reduce(wide, op=dist.ReduceOp.SUM)  # one rank's value and zeros: exact
+        signals.replace(name, wide.to(values.dtype), newest)
+
+
+def spread(tasks: Sequence[Task], work: Callable[[Task], Result]) -> list[Result]:
+    """Results of tasks, in order: each task is done by one rank, and results are given to all.
+
+    In a process by itself it is `list(map(work, tasks))`. Results must be plain data (arrays, numbers).
+    """
+    import torch
+
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return list(map(work, tasks))
+    dist: Any = torch.distributed
+    rank, world = dist.get_rank(), dist.get_world_size()
+    own = {i: work(tasks[i]) for i in range(rank, len(tasks), world)}
+    everyone: list[Any] = [None] * world
+    dist.all_gather_object(everyone, own)
+    merged = {i: result for part in everyone for i, result in part.items()}
+    return [merged[i] for i in range(len(tasks))]
+
+
+def _group() -> Any:
+    import torch
+
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        raise StateError.make(
+            "a selector that needs signals, on several ranks",
+            why="torch.distributed is not initialized, so ranks cannot exchange what each has seen",
+            remedy="Call torch.distributed.init_process_group before the first epoch.",
+        )
+    return torch.distributed
+
+
+def _common_shape(signals: Signals, name: str, dist: Any) -> tuple[int, ...] | None:
+    shapes: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(shapes, signals.shape(name))
+    known = sorted({shape for shape in shapes if shape is not None})
+    if len(known) > 1:
+        raise StateError.make(
+            f"{name} of different shapes on different ranks",
+            why=f"rows of {known[0]} and of {known[1]} numbers",
+            remedy="Report the same columns everywhere.",
+        )
+    return known[0] if known else None
+
+
+def _device(signals: Signals, name: str, dist: Any) -> "torch.device":
+    """Where the exchange happens: nccl knows only GPUs, gloo only the host."""
+    import torch
+
+    if dist.get_backend() == "nccl":
+        return torch.device("cuda", torch.cuda.current_device())
+    return torch.device("cpu")
+
+
+__all__ = ["KINDS", "exchange_signals", "spread"]

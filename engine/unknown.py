@@ -1,0 +1,31 @@
+"""Options that `DataLoader` does not have, and what was probably meant."""
+
+import difflib
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from fieldloom.errors import ArgumentError
+
+#: What torch's DataLoader and its kin call our options.
+_ALIASES = {
+    "num_workers": "threads", "dataset": "source", "transform": "augment", "transforms": "augment",
+    "prefetch_factor": "prefetch", "generator": "seed", "image_size": "size",
+}  # fmt: skip
+
+
+def refuse_unknown(unknown: dict[str, Any], constructor: Callable[..., None]) -> None:
+    """Say which option a constructor does not have, and which was probably meant.
+
+    Raises:
+        ArgumentError: There is one.
+    """
+    if not unknown:
+        return
+    name = next(iter(unknown))
+    known = [p for p in inspect.signature(constructor).parameters if p not in ("self", "unknown")]
+    close = [_ALIASES[name]] if name in _ALIASES else difflib.get_close_matches(name, known, 1)
+    raise ArgumentError.make(
+        f"DataLoader has no option {name!r}" + (f" (did you mean {close[0]!r}?)" if close else ""),
+        remedy=f"Its options are {', '.join(known)}.",
+    )
