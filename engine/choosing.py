@@ -43,7 +43,8 @@ class Chooser:
         self._selector, self._rank = selector, rank
         self.signals = Signals(targets, tuple(getattr(selector, "signals", ())), seed)
         self._manual: Selection | None = None
-        self._decided: tuple[int, Selection | None] | None = None
+        #: Decisions by epoch: of the one under way, and of the next once somebody asked.
+        self._decided: dict[int, Selection | None] = {}
 
     def select(self, ids: Any, weights: Any, repeats: Any, strength: Any) -> None:
         """Choose by hand; `ids` None gives the choice back to the selector, if there is one."""
@@ -54,7 +55,7 @@ class Chooser:
                     why="they belong to ids",
                     remedy="Pass ids.",
                 )
-            self._manual = self._decided = None
+            self._manual = None
             return
         n = self.signals.n_samples
         selection = Selection.checked(ids, weights, n, strength, repeats)
@@ -65,11 +66,12 @@ class Chooser:
         """What an epoch holds; None is every sample once. A selector is asked once an epoch."""
         if self._manual is not None or self._selector is None:
             return self._manual
-        if self._decided is None or self._decided[0] != epoch:
+        if epoch not in self._decided:
             if self._rank.world > 1 and self.signals.names:
                 exchange_signals(self.signals)
-            self._decided = epoch, self._checked(self._selector.select(epoch, self.signals))
-        return self._decided[1]
+            self._decided[epoch] = self._checked(self._selector.select(epoch, self.signals))
+            self._decided = {e: s for e, s in self._decided.items() if abs(e - epoch) <= 1}
+        return self._decided[epoch]
 
     def _checked(self, chosen: Any) -> Selection | None:
         if chosen is None:
@@ -101,6 +103,8 @@ class Chooser:
                 remedy=f"Report any of {', '.join(KINDS)}.",
             )
         ids = batch.ids
+        if batch.scoring:  # what was decided without this, when somebody asked for the length, say, is void
+            self._decided.pop(batch.epoch, None)
         tensors = {n: _tensor(n, v, len(ids)) for n, v in values.items() if n in self.signals.names}
         if not tensors:
             return
@@ -120,8 +124,7 @@ class Chooser:
         return arrays
 
     def _now(self, epoch: int | None) -> Selection | None:
-        decided = self._decided
-        return decided[1] if decided is not None and decided[0] == epoch else None
+        return None if epoch is None else self._decided.get(epoch)
 
     def load(self, arrays: Mapping[str, np.ndarray], epoch: int | None) -> None:
         """Take back what `state` gave; `epoch` is the one under way then, if any was."""
@@ -134,10 +137,9 @@ class Chooser:
         if load is not None and "selector" in parts:
             load(parts["selector"])
         self._manual = Selection(**parts["manual"]) if "manual" in parts else None
-        self._decided = None
+        self._decided = {}
         if epoch is not None and self._selector is not None and self._manual is None:
-            chosen = Selection(**parts["decided"]) if "decided" in parts else None
-            self._decided = epoch, chosen
+            self._decided[epoch] = Selection(**parts["decided"]) if "decided" in parts else None
 
 
 def _tensor(name: str, value: Any, n: int) -> Any:

@@ -198,8 +198,10 @@ class DataLoader(Steered, Resumable):
         return plan_epoch(len(self.source), selection, shuffle=self.shuffle, seed=self.seed, epoch=epoch)
 
     def __len__(self) -> int:
-        """Batches of the next epoch, the same on every rank. Asks the selector, if there is one."""
-        return self._steps(self._epoch)
+        """Batches of the epoch under way, else of the next one, on every rank. May ask the selector."""
+        taken = self._taken
+        under_way = taken is not None and not taken.over and taken.epoch + 1 == self._epoch
+        return self._steps(self._epoch - under_way)
 
     @property
     def epoch(self) -> int:
@@ -341,7 +343,7 @@ def _default_threads() -> int:
 
 def _digest(plan: PassPlan) -> str:
     """Hash of a recipe; of arrays in it only the shapes, since users change policies while they train."""
-    with np.printoptions(threshold=0, edgeitems=0):
+    with np.printoptions(threshold=0, edgeitems=1, formatter={"all": lambda _: "."}):
         return hashlib.sha256(repr(plan).encode()).hexdigest()[:16]
 
 
