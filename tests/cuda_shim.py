@@ -40,12 +40,12 @@ def compile_source(
     source: str, name: str, *flags: str, header: str = "cpu.h", shared: bool = True, entry: str = "entry.h"
 ) -> Path:
     """A shared library, or a program (shim/driver.h), of the CUDA source behind a shim header."""
-    key = hashlib.sha256("\0".join([source, header, str(shared), *flags]).encode()).hexdigest()[:16]
+    key = hashlib.sha256("\0".join([source, header, entry, str(shared), *flags]).encode()).hexdigest()[:16]
     out = build_folder() / f"{name}-{key}{'.so' if shared else ''}"
     if not out.exists():
         file = build_folder() / f"{name}-{key}.cpp"
-        entry = entry if shared else "driver.h"
-        file.write_text(f'#include "{header}"\n{source}\n#include "{entry}"\n')
+        driver = "" if shared else '#include "driver.h"\n'
+        file.write_text(f'#include "{header}"\n{source}\n#include "{entry}"\n{driver}')
         kind = ("-shared", "-fPIC") if shared else ()
         command = [
             "g++",

@@ -1,11 +1,13 @@
 """Runs a batch of the CUDA source in a program that was built with g++'s sanitizers."""
 
+import os
 import shutil
 import subprocess
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from cuda_shim import build_folder, compile_source
@@ -13,30 +15,36 @@ from cuda_shim import build_folder, compile_source
 from fieldloom.kernels import cuda
 from fieldloom.kernels.draws import Keys
 from fieldloom.kernels.fusedpass import FusedPass, Sources
+from fieldloom.kernels.launcher import Module
 from fieldloom.kernels.plan import PassPlan
-from fieldloom.kernels.records import SAMPLE
+from fieldloom.kernels.stages.launches import StageVariant
 
-#: Flags, and the shim's header, of each sanitizer.
+#: The shim's header and flags of each. The thread sanitizer watches the threads of a block, or the blocks.
 BUILDS = {
     "address": (
         "cpu.h",
         ("-O1", "-fsanitize=address,undefined,float-cast-overflow", "-fno-sanitize-recover=all"),
     ),
     "thread": ("threads.h", ("-O1", "-fsanitize=thread", "-pthread")),
+    "blocks": ("blocks.h", ("-O1", "-fsanitize=thread", "-pthread")),
 }
 _CHECKING = threading.Lock()
-KERNELS = ("prefilter", "lattice", "fused")
+#: Addresses within a batch: the number of a block, from 1, above this many bits for the byte in it.
+_BLOCK = 40
 
 
 class MissingSanitizer(Exception):
     """The compiler cannot build with this sanitizer, or its programs do not start here."""
 
 
-def build(sanitizer: str, variant: cuda.Variant, source: str) -> Path:
-    """The program of one variant."""
+def build(sanitizer: str, variant: Module, source: str) -> Path:
+    """The program of one variant of the pass, or of its stages."""
     header, flags = BUILDS[sanitizer]
     _check(sanitizer)
-    return compile_source(source, sanitizer, *variant.definitions(), *flags, header=header, shared=False)
+    entry = "entry_stages.h" if isinstance(variant, StageVariant) else "entry.h"
+    return compile_source(
+        source, sanitizer, *variant.definitions(), *flags, header=header, shared=False, entry=entry
+    )
 
 
 def _check(sanitizer: str) -> None:
@@ -60,9 +68,30 @@ class Batch:
     launches: list[tuple[int, ...]] = field(default_factory=list)
 
     def add(self, array: np.ndarray | bytes) -> int:
-        """A new block; its number."""
+        """A new block; the address that stands for it, wherever addresses are added to the batch.
+
+        Fields of a structured array that hold such an address are put right when the program has its memory.
+        """
+        here = len(self.blocks)
         self.blocks.append(array if isinstance(array, bytes) else array.tobytes())
-        return len(self.blocks) - 1
+        if isinstance(array, np.ndarray) and array.dtype.names is not None:
+            self._find(np.atleast_1d(array), here)
+        return (here + 1) << _BLOCK
+
+    def launch(self, launch: cuda.Launch) -> None:
+        """One launch, whose arguments hold addresses of this batch."""
+        name, args = (self.add(each) >> _BLOCK for each in (launch.kernel.encode() + b"\0", launch.args))
+        self.launches.append((name - 1, *launch.grid, launch.shared_floats, args - 1))
+
+    def _find(self, records: np.ndarray, here: int) -> None:
+        """Note each address in a structured array."""
+        fields = records.dtype.fields
+        assert fields is not None
+        for name, (dtype, offset, *_) in fields.items():
+            values = records[name].ravel() if dtype == np.uint64 else np.zeros(0, np.uint64)
+            for k in np.flatnonzero(values >> np.uint64(_BLOCK)):
+                block, byte = divmod(int(values[k]), 1 << _BLOCK)
+                self.addresses.append((here, int(k) * records.itemsize + offset, block - 1, byte))
 
     def write(self, path: Path) -> None:
         """As 64-bit integers and the blocks' bytes."""
@@ -87,38 +116,27 @@ def batch_of(plan: PassPlan, images: Sequence[np.ndarray], keys: Keys) -> Batch:
     samples = fused.records(keys, windows, Sources.of_arrays(crops))
     samples["stride"] = [3 * crop.shape[1] + k % 3 for k, crop in enumerate(crops)]
     cuda.place_copies(samples)
-    geometry = cuda.Geometry.of(plan, fused.pitch, fused.transforms)
-    launches = cuda.launches(
-        plan, geometry, samples, len(fused.transforms), keys.seed, fused.scales, fused.bias,
-        cuda.Addresses(*[0] * 8),
-    )  # fmt: skip
-    placed = np.flatnonzero(samples["copy"])
-    blocks = {
-        "samples": batch.add(samples),
-        "transforms": batch.add(fused.transforms),
-        "basis": batch.add(fused.basis),
-        "modes": batch.add(np.full(len(keys), -1, np.int32)),
-        "out": batch.add(fused.empty(len(keys))),
-    }
-    for name, size in geometry.scratch_floats(len(keys)).items():
-        blocks[name] = batch.add(np.full(size, np.nan, np.float32))
     for k, crop in enumerate(crops):
-        source = batch.add(_source(crop, int(samples["stride"][k]), before=k % 4))
-        _point(batch, blocks["samples"], k, "source", source, k % 4)
-    for k in placed:
+        samples["source"][k] = batch.add(_source(crop, int(samples["stride"][k]), before=k % 4)) + k % 4
+    for k in np.flatnonzero(samples["copy"]):
         rows, columns = (
             max(-(-int(samples[side][k]) // int(samples["reduce"][k, axis])), 2)
             for axis, side in enumerate(("height", "width"))
         )
-        copy = batch.add(bytes((rows * columns * 3 + 3) // 4 * 4))
-        _point(batch, blocks["samples"], int(k), "copy", copy, 0)
-    for launch in launches:
-        args = batch.add(launch.args)
-        fields = launch.args.dtype.fields
-        assert fields is not None
-        for name in blocks.keys() & fields.keys():
-            batch.addresses.append((args, fields[name][1], blocks[name], 0))
-        batch.launches.append((KERNELS.index(launch.kernel), *launch.grid, launch.shared_floats, args))
+        samples["copy"][k] = batch.add(bytes((rows * columns * 3 + 3) // 4 * 4))
+    geometry = cuda.Geometry.of(plan, fused.pitch, fused.transforms)
+    scratch = {
+        name: batch.add(np.full(size, np.nan, np.float32))
+        for name, size in geometry.scratch_floats(len(keys)).items()
+    }
+    places = cuda.Addresses(
+        samples=batch.add(samples), transforms=batch.add(fused.transforms), basis=batch.add(fused.basis),
+        modes=batch.add(np.full(len(keys), -1, np.int32)), out=batch.add(fused.empty(len(keys))), **scratch,
+    )  # fmt: skip
+    for launch in cuda.launches(
+        plan, geometry, samples, len(fused.transforms), keys.seed, fused.scales, fused.bias, places
+    ):
+        batch.launch(launch)
     return batch
 
 
@@ -133,21 +151,21 @@ def _source(crop: np.ndarray, stride: int, before: int) -> bytes:
     return memory[: (used + 3) // 4 * 4].tobytes()
 
 
-def _point(batch: Batch, samples: int, k: int, name: str, block: int, byte: int) -> None:
-    fields = SAMPLE.fields
-    assert fields is not None
-    batch.addresses.append((samples, k * SAMPLE.itemsize + fields[name][1], block, byte))
-
-
 def run(program: Path, batch: Batch) -> str:
     """What the program reports: "" if the sanitizer found nothing."""
     path = program.with_suffix(".batch")
     batch.write(path)
     command = [str(program), str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    # Behind a race threads may part, and those that miss the others at a barrier wait for ever.
+    options: Any = {
+        "capture_output": True,
+        "text": True,
+        "env": {**os.environ, "TSAN_OPTIONS": "halt_on_error=1"},
+    }
+    done = subprocess.run(command, check=False, **options)
     if "unexpected memory mapping" in done.stderr and shutil.which("setarch"):
         # GCC 12's thread sanitizer cannot live with as much address randomization as new kernels have.
-        done = subprocess.run(["setarch", "-R", *command], capture_output=True, text=True, check=False)
+        done = subprocess.run(["setarch", "-R", *command], check=False, **options)
         if done.returncode and "setarch" in done.stderr:
             raise MissingSanitizer("the thread sanitizer needs setarch, which may not run here")
     if "unexpected memory mapping" in done.stderr:

@@ -1,7 +1,8 @@
 """The CUDA source under the address, undefined-behavior and thread sanitizers, and proof that they look.
 
 A block of one thread has the address sanitizer watch every array at its exact size; a block of eight real
-threads and a barrier has the thread sanitizer watch `__syncthreads()`.
+threads and a barrier has the thread sanitizer watch `__syncthreads()`; a thread a block has it watch blocks
+that touch each other's memory.
 """
 
 import contextlib
@@ -77,7 +78,7 @@ def report(sanitizer: str, row: Row, source: str) -> str:
 def compiled() -> None:
     """Compile side by side what the quick tests need."""
     clean = cuda.source()
-    wanted = [("address", FULL, clean), ("thread", PLAIN, clean)]
+    wanted = [("address", FULL, clean), ("thread", PLAIN, clean), ("blocks", PLAIN, clean)]
     wanted += [("address", FULL, slip(name)) for name in QUICK_SLIPS]
     wanted += [("thread", PLAIN, BARRIERS[name]) for name in QUICK_BARRIERS]
 
@@ -124,6 +125,24 @@ def test_threads_do_not_race() -> None:
 @pytest.mark.parametrize("row", COVERING, ids=lambda row: "-".join(map(str, row)))
 def test_threads_of_all_pairs_do_not_race(row: Row) -> None:
     assert report("thread", row, cuda.source()) == ""
+
+
+def test_blocks_do_not_race() -> None:
+    assert report("blocks", PLAIN, cuda.source()) == ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("row", COVERING, ids=lambda row: "-".join(map(str, row)))
+def test_blocks_of_all_pairs_do_not_race(row: Row) -> None:
+    assert report("blocks", row, cuda.source()) == ""
+
+
+@pytest.mark.slow
+def test_blocks_that_race_are_found() -> None:
+    right, wrong = "int(blockIdx.x) * 32", "int(blockIdx.x) * 31"
+    source = cuda.source()
+    assert source.count(right) == 1
+    assert "data race" in report("blocks", PLAIN, source.replace(right, wrong))
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,10 @@
-// A program of its own around the joined CUDA source, for the sanitizers: reads memory blocks and launches
-// from a file (tests/cuda_sanitizers.py writes it) and runs them. Each block is allocated by itself and at its
-// exact size, so that the address sanitizer sees every byte beyond it.
+// A program of its own around the joined CUDA source and what runs a kernel by name (entry.h, entry_stages.h), for
+// the sanitizers: reads memory blocks and launches from a file (tests/sanitized.py writes it) and runs them. Each
+// block is allocated by itself and at its exact size, so that the address sanitizer sees every byte beyond it.
 #pragma once
 #include <cstdio>
 #include <cstdlib>
 #include <vector>
-
-#include "entry.h"
 
 static int64_t number(FILE* file) {
   int64_t value;
@@ -30,8 +28,7 @@ int main(int, char** arguments) {
     memcpy(blocks[a] + i, &address, 8);
   }
   for (int64_t left = number(file); left > 0; --left) {
-    const char* names[] = {"prefilter", "lattice", "fused"};
-    const char* name = names[number(file)];
+    const char* name = blocks[number(file)];  // a string in a block of its own
     int x = number(file), y = number(file), z = number(file), shared_floats = number(file);
     if (run_kernel(name, x, y, z, shared_floats, blocks[number(file)])) return 4;
   }
