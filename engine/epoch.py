@@ -70,9 +70,9 @@ class EpochPlan:
             parts.append(np.arange(each) + whole * batch_size * rank.world + rank.index * each)
         positions = np.concatenate(parts) if parts else np.zeros(0, np.int64)
         at = positions % max(len(self), 1)  # beyond the end it begins anew
-        columns = (None if c is None else c[at] for c in (self.weights, self.strength))
+        weights, strength = (None if c is None else c[at] for c in (self.weights, self.strength))
         return EpochPlan(
-            self.epoch, self.ids[at], self.occurrences[at], *columns, positions=positions, pool=self.ids
+            self.epoch, self.ids[at], self.occurrences[at], weights, strength, positions, self.ids
         )
 
     def digest(self) -> str:

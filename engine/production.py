@@ -366,8 +366,8 @@ class Production:
                 np.concatenate([w.views for w in drawn]), np.concatenate([w.rects for w in drawn])
             )
             outcome = self._batch(plan, work, self._backend.place(images))
-        images, own = self.receive(outcome).images, int(keep[: place - where.start].sum())
-        return images[own] if self._pass.plan.views == 1 else images[:, own]
+        made, own = self.receive(outcome).images, int(keep[: place - where.start].sum())
+        return made[own] if self._pass.plan.views == 1 else made[:, own]
 
     def _group_of(self, place: int, n: int) -> slice:
         """Places of the plan that a sample's pixels depend on."""

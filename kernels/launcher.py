@@ -20,7 +20,11 @@ _lock = threading.Lock()
 
 
 class Module(Protocol):
-    """What one compilation makes: a variant of the pass or of its stages. Hashable."""
+    """What one compilation makes: a variant of the pass or of its stages."""
+
+    def __hash__(self) -> int:
+        """Equal variants are compiled once."""
+        ...
 
     @property
     def kernels(self) -> tuple[str, ...]:

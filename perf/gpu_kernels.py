@@ -100,7 +100,7 @@ class Case:
 
     def has_prefilter(self) -> bool:
         """Whether the batch shrinks."""
-        return any(launch.kernel == "prefilter" for launch in self.prepared[0].launches)
+        return any(getattr(launch, "kernel", None) == "prefilter" for launch in self.prepared[0].launches)
 
     def enqueue_us(self) -> list[float]:
         """Host time of a whole batch: records, upload, launches."""

@@ -83,7 +83,7 @@ def pillow(images: Images) -> Job:
         lambda image, s: ImageEnhance.Contrast(image).enhance(1 + s * factor),
         lambda image, s: ImageEnhance.Sharpness(image).enhance(1 + s * factor),
         lambda image, _: ImageOps.posterize(image, 8 - round(9 / 7.5)),
-        lambda image, _: ImageOps.solarize(image, 255 * (1 - level)),
+        lambda image, _: ImageOps.solarize(image, round(255 * (1 - level))),
         lambda image, _: ImageOps.autocontrast(image),
         lambda image, _: ImageOps.equalize(image),
     ]

@@ -31,7 +31,9 @@ class Memory:
     """
 
     def __init__(self, align: Callable[[int], int]) -> None:
-        self._align, self._places, self.total = align, {}, 0  # type: dict[str, int]
+        self._align = align
+        self._places: dict[str, int] = {}
+        self.total = 0
 
     def add(self, name: str, n_bytes: int) -> None:
         """A piece; of 0 bytes too."""

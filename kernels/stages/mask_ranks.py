@@ -38,7 +38,7 @@ def count_from(levels, level):  # type: ignore[no-untyped-def]
     """Pixels of at least this level (1..65535)."""
     n = 0
     for start in range(0, levels.size, _CHUNK):
-        n += i32(_count_chunk(levels[start : start + _CHUNK], u16(level)))
+        n += i32(_count_chunk(levels[start : start + _CHUNK], u16(level)))  # type: ignore[assignment]
     return n
 
 
@@ -162,5 +162,5 @@ def soften(levels, count, soft, mask):  # type: ignore[no-untyped-def]
             value = fma(within, per_rank, f32(0.5))
             table[level] = u8(i32(min(max(f32(0), value), f32(255))))
     for i in range(levels.size):
-        level = i32(levels[i])
+        level = i32(levels[i])  # type: ignore[assignment]
         mask[i] = u8(0) if level >= high else u8(255) if level < low else table[level]

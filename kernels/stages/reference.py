@@ -49,11 +49,11 @@ def augment(
         factors = np.stack([_factors(fused, seed, samples[k], channel) for channel in range(3)])
         working[k] = _whole(reference_spectrum.apply(working[k], factors))
     working, samples = np.concatenate([working] * plan.views), with_views(samples, plan.views)
-    for k, steps in enumerate(stages.program):
-        counter = tuple(int(samples[k][name]) for name in ("sample", "epoch", "stream"))
-        image = working[k].transpose(1, 2, 0)
+    for i, steps in enumerate(stages.program):
+        counter = tuple(int(samples[i][name]) for name in ("sample", "epoch", "stream"))
+        image = working[i].transpose(1, 2, 0)
         done = reference_program.run_program(image, steps, counter=counter, seed=seed)  # type: ignore[arg-type]
-        working[k] = done.transpose(2, 0, 1)
+        working[i] = done.transpose(2, 0, 1)
     fill, spread, slot = np.zeros(3), np.zeros(3), 0
     if plan.erase is not None:
         (fill, spread), slot = erase_levels(plan.erase, plan.mean, plan.std), plan.erase.slot
