@@ -5,3 +5,53 @@ if __name__ != "fieldloom.selectors":
         "This folder is the package fieldloom.selectors: install the project (pip install -e .) "
         "and import fieldloom.selectors"
     )
+
+from .adaptive import SampleAdaptive
+from .base import Selector
+from .coreset import Coreset
+from .expansion import ProgressiveExpansion
+from .forgetting import Forgetting
+from .infobatch import InfoBatch
+from .periodic import Periodic
+from .ranked import EL2N, EntropyFilter, GraNd, MaxLoss, Ranked
+from .rs2 import RS2
+from .sampling import ClassBalanced, WeightedSampling
+from .sharing import Sharing
+from .signals import Signals
+
+#: Every selector that may be passed to `DataLoader(selection=...)`.
+SELECTORS = (
+    RS2,
+    Coreset,
+    InfoBatch,
+    MaxLoss,
+    EL2N,
+    GraNd,
+    Forgetting,
+    EntropyFilter,
+    ProgressiveExpansion,
+    SampleAdaptive,
+    WeightedSampling,
+    ClassBalanced,
+)
+
+__all__ = [
+    "EL2N",
+    "RS2",
+    "SELECTORS",
+    "ClassBalanced",
+    "Coreset",
+    "EntropyFilter",
+    "Forgetting",
+    "GraNd",
+    "InfoBatch",
+    "MaxLoss",
+    "Periodic",
+    "ProgressiveExpansion",
+    "Ranked",
+    "SampleAdaptive",
+    "Selector",
+    "Sharing",
+    "Signals",
+    "WeightedSampling",
+]
