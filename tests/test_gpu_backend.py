@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from cuda_shim import ShimLauncher, has_compiler
+from staged_loaders import OPTIONS, RECIPES, SOURCES, assert_equal
 
 import fieldloom as fl
 from fieldloom import loader as loader_module
@@ -78,15 +79,20 @@ def order(monkeypatch: pytest.MonkeyPatch) -> Order:
     return one
 
 
-def on_cpu(source: Any, **options: Any) -> list[fl.Batch]:
+def cpu_loader(source: Any, **options: Any) -> fl.DataLoader:
+    """One on the CPU after all."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
             loader_module.DataLoader,
             "_backend",
             lambda self, fused, layout: HostBackend(fused, layout, self.threads, 2),
         )
-        with fl.DataLoader(source, **options) as loader:
-            return list(loader)
+        return fl.DataLoader(source, **options)
+
+
+def on_cpu(source: Any, **options: Any) -> list[fl.Batch]:
+    with cpu_loader(source, **options) as loader:
+        return list(loader)
 
 
 def check_equal(source: Any, **options: Any) -> None:
@@ -133,6 +139,28 @@ def test_images_of_many_sizes(order: Order) -> None:
 
 def test_files(order: Order) -> None:
     check_equal(encoded_list(11), dtype="bfloat16")
+
+
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipes_with_stages(order: Order, source: str, name: str) -> None:
+    options = {**OPTIONS, "augment": RECIPES[name]}
+    with fl.DataLoader(SOURCES[source], **options) as ours, cpu_loader(SOURCES[source], **options) as theirs:
+        for _ in range(2):
+            assert_equal(check_ledger(ours), theirs)
+        assert torch.equal(ours.replay(7, epoch=0), theirs.replay(7, epoch=0))
+    assert {n for _, n in order.handed} == {3 if name == "policies" else 5}
+
+
+def test_strengths_of_recipes_with_stages(order: Order) -> None:
+    options = {**OPTIONS, "augment": RECIPES["everything"]}
+    with (
+        fl.DataLoader(SOURCES["stack"], **options) as loader,
+        cpu_loader(SOURCES["stack"], **options) as other,
+    ):
+        for each in (loader, other):
+            each.select(np.arange(44) // 2, weights=np.linspace(1, 3, 44), strength=np.linspace(0, 2, 44))
+        assert_equal(check_ledger(loader), other)
 
 
 @pytest.mark.parametrize("action", ["skip", "substitute"])
