@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from fieldloom.errors import ArgumentError, StateError
-from fieldloom.selectors.exchange import exchange_signals
+from fieldloom.selectors.exchange import GroupSharing, exchange_signals
 from fieldloom.selectors.signals import KINDS, Signals
 
 from .batch import Batch
@@ -69,6 +69,8 @@ class Chooser:
         if epoch not in self._decided:
             if self._rank.world > 1 and self.signals.names:
                 exchange_signals(self.signals)
+                if hasattr(self._selector, "sharing"):
+                    self._selector.sharing = GroupSharing()
             self._decided[epoch] = self._checked(self._selector.select(epoch, self.signals))
             self._decided = {e: s for e, s in self._decided.items() if abs(e - epoch) <= 1}
         return self._decided[epoch]

@@ -187,3 +187,52 @@ def run_python(code: str, timeout_s: float = 60, **options: Any) -> subprocess.C
         check=False,
         **options,
     )
+
+
+def decide_together(rank: int, world: int, port: int, name: str, results: Any) -> None:
+    """One process of a training under torch.distributed: what its loader selects in three epochs."""
+    import torch
+
+    import fieldloom as fl
+    from fieldloom import selectors
+
+    if world > 1:
+        torch.distributed.init_process_group(
+            "gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=world
+        )
+    n, classes = 90, 5
+    chosen = {
+        "coreset": lambda: selectors.Coreset(0.3, every=2),
+        "max-loss": lambda: selectors.MaxLoss(0.4),
+        "forgetting": lambda: selectors.Forgetting(0.5, warmup=1, every=1),
+        "infobatch": lambda: selectors.InfoBatch(epochs=8),
+        "adaptive": selectors.SampleAdaptive,
+    }[name]()
+    rng = np.random.default_rng(1)
+    images, logits = rng.integers(0, 256, (n, 6, 6, 3), np.uint8), rng.standard_normal((n, classes))
+    found = []
+    with fl.DataLoader(
+        (images, np.arange(n) % classes), batch_size=6, size=6, shuffle=True, threads=1, device="cpu",
+        selection=chosen, rank=rank, world_size=world, drop_last=False,
+    ) as loader:  # fmt: skip
+        for epoch in range(3):
+            if loader.needs_scoring:
+                for batch in loader.scoring_pass():
+                    report(loader, batch, logits, epoch)
+            for batch in loader:
+                report(loader, batch, logits, epoch)
+            selection = loader._chooser.selection(epoch)
+            found.append({} if selection is None else selection.columns())
+    results.put((rank, found))
+    if world > 1:
+        torch.distributed.destroy_process_group()
+
+
+def report(loader: Any, batch: Any, logits: np.ndarray, epoch: int) -> None:
+    """Feedback that is a function of the sample and the epoch."""
+    import torch
+
+    ids = batch.ids.numpy()
+    rows = torch.from_numpy(logits[ids] * (1 + epoch))
+    loss = torch.from_numpy((ids * 37 + epoch * 11) % 90 / 10.0)
+    loader.feedback(batch, logits=rows, loss=loss, correct=torch.from_numpy((ids + epoch) % 3 > 0))

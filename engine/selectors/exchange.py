@@ -1,17 +1,14 @@
-"""Signals and results between ranks, so that each of them decides alike."""
+"""Signals and choices between ranks, so that each of them decides alike."""
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from fieldloom.errors import StateError
 
-from .signals import KINDS, Signals
+from .sharing import Arrays, Sharing
+from .signals import Signals
 
 if TYPE_CHECKING:
     import torch
-
-Task = TypeVar("Task")
-Result = TypeVar("Result")
 
 
 def exchange_signals(signals: Signals) -> None:
@@ -29,7 +26,7 @@ def exchange_signals(signals: Signals) -> None:
         shape = _common_shape(signals, name, dist)
         if shape is None:  # nobody has reported it yet
             continue
-        device = _device(signals, name, dist)
+        device = _device(dist)
         values, epochs = signals.allocated(name, shape, device)
         newest = epochs.clone()
         dist.all_reduce(newest, op=dist.ReduceOp.MAX)
@@ -43,22 +40,22 @@ def exchange_signals(signals: Signals) -> None:
         signals.replace(name, wide.to(values.dtype), newest)
 
 
-def spread(tasks: Sequence[Task], work: Callable[[Task], Result]) -> list[Result]:
-    """Results of tasks, in order: each task is done by one rank, and results are given to all.
+class GroupSharing(Sharing):
+    """The processes of torch.distributed's default group.
 
-    In a process by itself it is `list(map(work, tasks))`. Results must be plain data (arrays, numbers).
+    Raises:
+        StateError: It is not initialized.
     """
-    import torch
 
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return list(map(work, tasks))
-    dist: Any = torch.distributed
-    rank, world = dist.get_rank(), dist.get_world_size()
-    own = {i: work(tasks[i]) for i in range(rank, len(tasks), world)}
-    everyone: list[Any] = [None] * world
-    dist.all_gather_object(everyone, own)
-    merged = {i: result for part in everyone for i, result in part.items()}
-    return [merged[i] for i in range(len(tasks))]
+    def __init__(self) -> None:
+        dist = _group()
+        self.rank, self.world = dist.get_rank(), dist.get_world_size()
+
+    def exchange(self, arrays: Arrays) -> list[Arrays]:
+        """What each process gave, in order of rank, for all of them."""
+        everyone: list[Any] = [None] * self.world
+        _group().all_gather_object(everyone, arrays)
+        return everyone
 
 
 def _group() -> Any:
@@ -86,13 +83,10 @@ def _common_shape(signals: Signals, name: str, dist: Any) -> tuple[int, ...] | N
     return known[0] if known else None
 
 
-def _device(signals: Signals, name: str, dist: Any) -> "torch.device":
+def _device(dist: Any) -> "torch.device":
     """Where the exchange happens: nccl knows only GPUs, gloo only the host."""
     import torch
 
     if dist.get_backend() == "nccl":
         return torch.device("cuda", torch.cuda.current_device())
     return torch.device("cpu")
-
-
-__all__ = ["KINDS", "exchange_signals", "spread"]
