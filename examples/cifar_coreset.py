@@ -134,8 +134,8 @@ def train(
     ) as loader:
         result = accuracy(model, loader)
     return {
-        "method": method, "seed": seed, "accuracy": round(result, 4), "wall_s": round(wall, 2),
-        "scoring_s": round(scoring, 2), "selection_and_feedback_s": round(selecting, 3),
+        "method": method, "seed": seed, "accuracy": round(result, 4), "wall_s": round(wall, 3),
+        "scoring_s": round(scoring, 4), "selection_and_feedback_s": round(selecting, 4),
         "samples_read": n_read,
     }  # fmt: skip
 
