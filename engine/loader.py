@@ -218,8 +218,8 @@ class DataLoader(Steered, Resumable):
         """One sample exactly as an epoch delivers it, bit for bit.
 
         A recipe that mixes needs the epoch's plan for that, and the sample's group: then the sample must
-        be in the plan of the present selection, up to a group's other samples are read, and a partner that
-        was substituted in that epoch is left out here. A selector is asked for the epoch's selection anew.
+        be in the plan of the present selection, and up to a group's other samples are read. A selector is
+        asked for the epoch's selection anew.
 
         Args:
             sample: Its id.
@@ -244,7 +244,7 @@ class DataLoader(Steered, Resumable):
             raise ArgumentError.make(
                 f"replay of sample {sample}, occurrence {occurrence}",
                 why="it is not in the plan of the present selection",
-                remedy="Select it, or replay with a recipe that does not mix.",
+                remedy="Select it: what it looks like depends on its group, or on its strength.",
             )
         return self._production.replay(plan, int(found[0]))
 

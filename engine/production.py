@@ -114,12 +114,25 @@ class Production:
         weights = np.ones(len(ids), np.float32) if plan.weights is None else plan.weights[where].copy()
         none = Windows(np.zeros((len(ids), 4)), np.zeros((len(ids), 4), np.int32))
         strength = None if plan.strength is None else plan.strength[where].copy()
-        positions = np.arange(where.start, where.stop)
         if self._groups_are_local():
-            positions = np.arange(len(ids))
+            positions = self._apart(plan, where)
         elif plan.positions is not None:
             positions = plan.positions[where]
+        else:
+            positions = np.arange(where.start, where.stop)
         return Work(index, ids.copy(), plan.occurrences[where].copy(), weights, strength, positions, none)
+
+    def _apart(self, plan: EpochPlan, where: slice) -> np.ndarray:
+        """Positions for which no group reaches beyond its batch: each batch begins with a group of its own.
+
+        The groups' numbers go on from batch to batch, since choices may take turns by them.
+        """
+        mixing = self._pass.plan.mixing
+        assert mixing is not None
+        first = where.start if plan.positions is None else int(plan.positions[where.start])
+        room = -(-self._batch_size // mixing.group) * mixing.group
+        places = np.arange(where.start, where.stop) % self._batch_size
+        return first // self._batch_size * room + places
 
     def _groups_are_local(self) -> bool:
         """Whether batches cut the plan's groups apart, so that partners come from within the batch alone."""
@@ -284,26 +297,30 @@ class Production:
         if self._policy.action == "skip":
             self.ledger.skipped += 1
             return False
-        for candidate, occurrence in substitutes(plan, self._seed, sample, int(work.occurrences[place])):
-            try:
-                self._stand_in(plan, work, place, pixels, candidate, occurrence)
-            except SampleError:
-                continue
-            self.ledger.substituted += 1
-            return True
-        raise error
-
-    def _stand_in(
-        self, plan: EpochPlan, work: Work, place: int, pixels: Sources, candidate: int, occurrence: int
-    ) -> None:
-        """Put another sample into a place of the batch, decoded by itself; the place keeps its weight."""
-        drawn, image = self._alone(plan, candidate, occurrence)
-        work.ids[place], work.occurrences[place] = candidate, occurrence
+        stand_in = self._stand_in(plan, sample, int(work.occurrences[place]))
+        if stand_in is None:
+            raise error
+        work.ids[place], work.occurrences[place], drawn, image = stand_in  # the place keeps its weight
         work.windows.views[place], work.windows.rects[place] = drawn.views[0], drawn.rects[0]
         placed = self._backend.place([image])
         for name in ("pointers", "heights", "widths", "strides"):
             getattr(pixels, name)[place] = getattr(placed, name)[0]
         pixels.owner.append(placed.owner)
+        self.ledger.substituted += 1
+        return True
+
+    def _stand_in(
+        self, plan: EpochPlan, sample: int, occurrence: int
+    ) -> tuple[int, int, Windows, np.ndarray] | None:
+        """Id, occurrence, window and pixels of what takes a bad sample's place; None: nothing does."""
+        if self._policy.action != "substitute":
+            return None
+        for candidate, repeat in substitutes(plan, self._seed, sample, occurrence):
+            try:
+                return candidate, repeat, *self._alone(plan, candidate, repeat)
+            except SampleError:
+                continue
+        return None
 
     def _augment(self, plan: EpochPlan, work: Work, pixels: Sources) -> Outcome:
         with self.timings.stage("augment"):
@@ -342,13 +359,11 @@ class Production:
     def replay(self, plan: EpochPlan, place: int) -> "torch.Tensor":
         """One sample of a plan by itself, exactly as in its batch.
 
-        Of a recipe that mixes, the others of its group are made too; those that cannot be made are left
-        out, as if they were skipped.
+        Of a recipe that mixes, the others of its group are made too. Those that cannot be made are replaced or
+        left out, as the policy for bad samples says.
         """
         where = self._group_of(place, len(plan))
         work = self._work(plan, 0, where)
-        if self._groups_are_local():
-            work.positions = np.arange(where.start, where.stop) % self._batch_size
         keep, images, drawn = np.ones(len(work.ids), bool), [], []
         with self._backend.working():
             for i, (sample, occurrence) in enumerate(zip(work.ids, work.occurrences, strict=True)):
@@ -357,8 +372,11 @@ class Production:
                 except SampleError:
                     if where.start + i == place:
                         raise
-                    keep[i] = False
-                    continue
+                    stand_in = self._stand_in(plan, int(sample), int(occurrence))
+                    if stand_in is None:
+                        keep[i] = False
+                        continue
+                    work.ids[i], work.occurrences[i], windows, image = stand_in
                 images.append(image)
                 drawn.append(windows)
             work.keep(keep)

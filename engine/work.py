@@ -15,7 +15,7 @@ class Work:
     Attributes:
         index: Number of the batch.
         ids: Samples, (n,); `occurrences`, `weights`, `strength` (or None) and `positions` (places in the
-            plan, or in the batch where groups of partners cannot reach beyond it) likewise.
+            plan, or such that no group of partners reaches beyond the batch) likewise.
         occurrences: See `ids`.
         weights: See `ids`; float32.
         strength: See `ids`; float32.

@@ -134,6 +134,26 @@ def test_a_choice_alternates_by_epoch() -> None:
     assert kinds == [{1}, {2}, {1}]
 
 
+@pytest.mark.parametrize(
+    ("batch_size", "want"),
+    [
+        (16, [1] * 8 + [2] * 16 + [1] * 8 + [2] * 12),
+        (12, [1] * 8 + [2] * 12 + [1] * 4 + [2] * 12 + [1] * 8),  # groups of 8 and 4 in each batch
+        (4, ([1] * 4 + [2] * 8) * 4),  # a group a batch
+    ],
+)
+@pytest.mark.filterwarnings("ignore:batch_size")
+def test_a_choice_alternates_by_group_whatever_the_batch_size(batch_size: int, want: list[int]) -> None:
+    choice = fl.OneOf([fl.MixUp(), fl.CutMix()], alternate="groups", every=[1, 2])
+    with loader(batch_size, augment=[choice]) as some:
+        batches = list(some)
+        kinds = np.concatenate([b.mix.kinds.numpy() for b in batches])
+        for batch in batches[-2:]:
+            sample = int(batch.ids[-1])
+            np.testing.assert_array_equal(some.replay(sample, 0).numpy(), batch.images[-1].numpy())
+    assert kinds.tolist() == want[:N]
+
+
 # ---------------------------------------------------------------- views
 
 
@@ -256,6 +276,24 @@ def test_skips_mix_alike_in_batches_of_any_size() -> None:
         ) as some:
             both.append(epoch_of(some))
     assert_equal(*both)
+
+
+@pytest.mark.parametrize("batch_size", [8, 12])
+@pytest.mark.filterwarnings("ignore:batch_size")
+def test_replay_mixes_with_the_same_stand_ins(batch_size: int) -> None:
+    settings = {"size": SIZE, "shuffle": True, "seed": 5, "threads": 1, "device": "cpu"}
+    bad = {3, 11, 12, 30}
+    with fl.DataLoader(
+        Broken(bad), batch_size=batch_size, augment=EVERYTHING, on_bad_sample="substitute", **settings
+    ) as some:
+        with fl.DataLoader((IMAGES, LABELS), batch_size=N, augment=[], **settings) as plain:
+            order = next(iter(plain)).ids.tolist()
+        batches = list(some)
+        delivered = [(int(i), image) for b in batches for i, image in zip(b.ids, b.images, strict=True)]
+        own = [(i, image) for (i, image), want in zip(delivered, order, strict=True) if i == want]
+        assert len(own) == N - len(bad)
+        for sample, image in own:
+            np.testing.assert_array_equal(some.replay(sample, 0).numpy(), image.numpy(), f"sample {sample}")
 
 
 # ---------------------------------------------------------------- refusals

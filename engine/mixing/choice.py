@@ -22,7 +22,8 @@ class OneOf:
         mixes: Instances of `MixUp`, `CutMix`, `FMix`, `ResizeMix`, `MaskMix`.
         p: Probability of each, 1 in sum; None: alike. (The probability that a chosen mix acts is its own p.)
         alternate: Take them in turn instead, the same for all samples: "epochs" by the number of the epoch,
-            "groups" by the number of the group of `DataLoader(mix_group=)` positions in the epoch's plan.
+            "groups" by the number of the group of `DataLoader(mix_group=)` positions in the epoch's plan
+            (where batches cut groups apart, each piece counts).
         every: Alternating: for how many epochs (or groups) in a row each acts; None: one each.
 
     Labels: those of the mix that acted, which `batch.mix.kinds` counts from 1.
