@@ -66,6 +66,7 @@ class Forgetting(Ranked):
         """The numbers of events."""
         signals.tensor("correct")  # raises where nothing was reported, and names the call
         assert self._events is not None
+        assert self._learned is not None
         return np.where(self._learned, self._events, np.inf)
 
     def state(self) -> dict[str, np.ndarray]:

@@ -18,8 +18,10 @@ _MAX = 2**32 - 1
 class Periodic(Selector):
     """Chooses at epoch `warmup` and each `every` epochs from there; in between, the last choice stands.
 
-    A subclass overrides `choose`. A choice is made once an epoch and remembered, so that asking again (after
-    a resume in the middle of an epoch, when signals have moved on) gives the same; it is part of `state`.
+    A subclass overrides `choose`. A choice is remembered, so that asking again (after a resume in the middle
+    of an epoch, when signals have moved on) gives the same; it is part of `state`. Only one that was made
+    before the scoring pass it should have waited for, because somebody asked how long the epoch will be, is
+    made again after it.
 
     Args:
         every: Epochs between choices; None: only one is made.
@@ -38,6 +40,7 @@ class Periodic(Selector):
         self.every = None if every is None else whole_number(self, "every", every, 1, _MAX)
         self.warmup = whole_number(self, "warmup", warmup, 0, _MAX)
         self._at: int | None = None
+        self._scored = False
         self._chosen: Selection | None = None
 
     def choose(self, epoch: int, signals: Signals) -> Selection | None:
@@ -54,18 +57,20 @@ class Periodic(Selector):
         return self.warmup if self.every is None else epoch - (epoch - self.warmup) % self.every
 
     def needs_scoring(self, epoch: int) -> bool:
-        """Whether the next `select` will choose anew, from a scoring pass."""
-        return self.scoring and epoch >= self.warmup and self._at != self.due(epoch)
+        """Whether the choice for an epoch still waits for a scoring pass."""
+        waits = self._at != self.due(epoch) or not self._scored
+        return self.scoring and epoch >= self.warmup and waits
 
     def select(self, epoch: int, signals: Signals) -> Selection | None:
         """The choice that holds at an epoch."""
         if epoch < self.warmup:
             return None
         due = self.due(epoch)
-        if self._at != due:
+        scored = self.scoring and all(int(signals.epochs(name).min()) >= due for name in signals.names)
+        if self._at != due or (scored and not self._scored):
             # In this order: a choice that fails leaves the former one.
             self._chosen = self.choose(due, signals)
-            self._at = due
+            self._at, self._scored = due, scored
         _check_size(self, self._chosen, signals.n_samples)
         return self._chosen
 
@@ -73,7 +78,7 @@ class Periodic(Selector):
         """The last choice and its epoch: 4 bytes a selected sample, 4 more for weights, and for strengths."""
         if self._at is None:
             return {}
-        arrays = {"at": np.array([self._at])}
+        arrays = {"at": np.array([self._at, self._scored])}
         if self._chosen is not None:
             arrays["ids"] = self._chosen.ids.astype(np.uint32)
             for name in ("weights", "strength"):
@@ -84,7 +89,9 @@ class Periodic(Selector):
 
     def load(self, state: Mapping[str, np.ndarray]) -> None:
         """Take back what `state` gave."""
-        self._at = int(state["at"][0]) if "at" in state else None
+        self._at, self._scored = None, False
+        if "at" in state:
+            self._at, self._scored = int(state["at"][0]), bool(state["at"][1])
         self._chosen = None
         if "ids" in state:
             optional = {name: np.array(state[name]) for name in ("weights", "strength") if name in state}
