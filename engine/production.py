@@ -359,8 +359,8 @@ class Production:
     def replay(self, plan: EpochPlan, place: int) -> "torch.Tensor":
         """One sample of a plan by itself, exactly as in its batch.
 
-        Of a recipe that mixes, the others of its group are made too. Those that cannot be made are replaced or
-        left out, as the policy for bad samples says.
+        Of a recipe that mixes, the others of its group are made too. Those that cannot be made are replaced
+        or left out, as the policy for bad samples says.
         """
         where = self._group_of(place, len(plan))
         work = self._work(plan, 0, where)
