@@ -1,4 +1,4 @@
-"""The GPU benchmark: kernels, peers, loaders, training and resident images, in one run on one card.
+"""The GPU benchmark: kernels, stages, peers, loaders, training and resident images, in one run on one card.
 
 `python -m fieldloom.perf gpu --json perf/results/gpu-NAME.json`. Without a usable GPU it says in one line
 what is missing. A part that fails is recorded with its reason, and the others go on.
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from fieldloom.perf import gpu_kernels, gpu_loaders, gpu_peers, gpu_resident, gpu_training
+from fieldloom.perf import gpu_kernels, gpu_loaders, gpu_peers, gpu_resident, gpu_stages, gpu_training
 from fieldloom.perf.loader_bench import find_files
 from fieldloom.perf.machine import describe
 
@@ -47,6 +47,7 @@ def run(data: Path | None, *, device: str, rounds: int, quick: bool) -> dict[str
         files = find_files(str(_folder(data, drawn)), n_files)
         parts: dict[str, Callable[[], Any]] = {
             "kernels": lambda: gpu_kernels.measure(at, rows=rows),
+            "stages": lambda: gpu_stages.measure(at, names=gpu_stages.FEW if quick else None),
             "peers": lambda: gpu_peers.measure(at),
             "resident": lambda: gpu_resident.measure(name, rounds=rounds),
             "loaders": lambda: gpu_loaders.measure(files, name, rounds=rounds, threads=threads),
@@ -106,8 +107,12 @@ def targets(result: dict[str, Any]) -> list[dict[str, Any]]:
             if dtype == "float16":
                 us = sum(r["us"][kernel]["median"] for kernel in ("lattice", "fused"))
                 row(f"{label}: lattice + fused, us", us, 100, least=False)
+    compared = kernels + result["stages"].get("rows", [])
     row(
-        "rows whose bits differ from the CPU's", sum(not r["bits_equal_cpu"] for r in kernels), 0, least=False
+        "rows whose bits differ from the CPU's",
+        sum(not r["bits_equal_cpu"] for r in compared),
+        0,
+        least=False,
     )
     same_work = [r for r in chosen if (r["dtype"], r["shrink"], r["degrees"]) == ("float32", 1.0, 0.0)]
     for peer in result["peers"] if isinstance(result["peers"], list) else []:

@@ -9,7 +9,9 @@ from click.testing import CliRunner
 from cuda_shim import ShimLauncher, has_compiler
 
 from fieldloom.kernels import device as kernels_device
-from fieldloom.perf import gpu_bench, gpu_kernels, gpu_peers, gpu_resident, gpu_training
+from fieldloom.kernels.keys import Keys
+from fieldloom.kernels.stages.staged import Groups
+from fieldloom.perf import gpu_bench, gpu_kernels, gpu_peers, gpu_resident, gpu_stages, gpu_training
 from fieldloom.perf.__main__ import main
 
 CPU = torch.device("cpu")
@@ -24,11 +26,12 @@ def no_clock(monkeypatch: pytest.MonkeyPatch) -> None:
             one()
         return [1.0, 2.0, 3.0]
 
-    for module in (gpu_kernels, gpu_peers):
+    for module in (gpu_kernels, gpu_stages, gpu_peers):
         monkeypatch.setattr(module, "device_us", run)
-    monkeypatch.setattr(gpu_kernels, "host_us", run)
-    monkeypatch.setattr(gpu_kernels, "copy_bandwidth", lambda _: {"median": 1.0})
-    monkeypatch.setattr(gpu_kernels, "sets_beyond_cache", lambda *_: 2)
+    for module in (gpu_kernels, gpu_stages):
+        monkeypatch.setattr(module, "host_us", run)
+        monkeypatch.setattr(module, "copy_bandwidth", lambda _: {"median": 1.0})
+        monkeypatch.setattr(module, "sets_beyond_cache", lambda *_: 2)
     monkeypatch.setattr(torch.cuda, "synchronize", lambda *_: None)
 
 
@@ -46,24 +49,30 @@ def test_the_table_has_every_variant() -> None:
     assert len(set(rows)) == len(rows) == 4 * 3 * 3 * 3
 
 
-@pytest.mark.skipif(not has_compiler, reason="g++ compiles the CUDA source for the CPU")
-def test_the_kernel_table(no_clock: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def launch_by_shim(module: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a table's passes launch is run on the CPU."""
+
     class Launcher(ShimLauncher):
-        def __init__(self, variant: Any, _: int) -> None:
+        def __init__(self, modules: Any, _: int) -> None:
             super().__init__(type("Fused", (), {"plan": self.plan}))
 
         def registers(self) -> dict[str, int]:
             return {"fused": 1}
 
-    compile_pass = gpu_kernels.compile_pass
+    compile_pass = module.compile_pass
 
     def remember(*args: Any) -> Any:
         fused = compile_pass(*args)
         Launcher.plan = fused.plan
         return fused
 
-    monkeypatch.setattr(gpu_kernels, "compile_pass", remember)
+    monkeypatch.setattr(module, "compile_pass", remember)
     monkeypatch.setattr(kernels_device, "CupyLauncher", Launcher)
+
+
+@pytest.mark.skipif(not has_compiler, reason="g++ compiles the CUDA source for the CPU")
+def test_the_kernel_table(no_clock: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    launch_by_shim(gpu_kernels, monkeypatch)
     rows = [
         ("float32", "reflect", 1.0, 15.0),
         ("uint8", "constant", 4.0, 45.0),
@@ -75,6 +84,49 @@ def test_the_kernel_table(no_clock: None, monkeypatch: pytest.MonkeyPatch) -> No
         assert {"lattice", "fused", "batch"} <= set(row["us"])
         assert row["percent_of_copy"] > 0
     assert "prefilter" in table["rows"][1]["us"]
+
+
+@pytest.mark.skipif(not has_compiler, reason="g++ compiles the CUDA source for the CPU")
+def test_the_table_of_stages(no_clock: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    launch_by_shim(gpu_stages, monkeypatch)
+    table = gpu_stages.measure(CPU, n=16, size=20)
+    rows = {row["recipe"]: row for row in table["rows"]}
+    assert list(rows) == list(gpu_stages.recipes())
+    assert set(gpu_stages.FEW) <= set(rows)
+    assert all(row["bits_equal_cpu"] for row in rows.values())
+    for name, kernels in {
+        "RandAugment(2, 9)": ["program", "finish"], "AugMix": ["program", "finish"],
+        "PASTA": ["spectrum_rows", "spectrum_columns", "spectrum_back", "finish"],
+        "FMix": ["masks", "finish"], "CutMix": ["finish"],
+    }.items():  # fmt: skip
+        assert list(rows[name]["kernels"]) == kernels
+    for row in rows.values():
+        for figures in row["kernels"].values():
+            assert figures["us"]["n"] == figures["gb_per_s"]["n"] == 3
+            assert figures["us_an_image"]["median"] <= figures["us"]["median"] / 16 + 1e-4
+            assert figures["percent_of_copy"] > 0
+
+
+def test_bytes_of_stages_count_what_is_read_and_written() -> None:
+    n, size, plane = 16, 20, 20 * 20
+    moved = {}
+    for name, recipe in gpu_stages.recipes().items():
+        fused = gpu_stages.compile_pass(recipe, size, "float16")
+        keys = Keys(0, 0, np.arange(n), np.zeros(n, np.int64))
+        groups = Groups(np.arange(n), np.arange(n)) if fused.plan.mixing is not None else None
+        stages = fused.stages(keys, groups)
+        assert stages is not None
+        moved[name] = gpu_stages.bytes_of(stages, size, 2 * 3 * plane * n)
+    plain = 3 * plane * n * (1 + 2)  # 8 bits in, 16 out
+    assert moved["RandAugment(2, 9)"]["finish"] == moved["RandomErasing, noise"]["finish"] == plain
+    assert moved["MixUp"]["finish"] == plain + 3 * plane * n
+    assert moved["FMix"]["finish"] == plain + 4 * plane * n
+    assert plain < moved["CutMix"]["finish"] < moved["MixUp"]["finish"]
+    assert moved["FMix"]["masks"] == plane * n
+    assert moved["GaussianBlur"]["program"] == 2 * 3 * plane * n
+    assert 2 * 3 * plane * n < moved["RandAugment(2, 9)"]["program"] <= 2 * 2 * 3 * plane * n
+    assert moved["PASTA"]["spectrum_columns"] == n * 3 * 2 * (2 * 4 * 20 * 11)
+    assert moved["PASTA"]["program"] == moved["MixUp"]["masks"] == 0
 
 
 def test_peers_run_or_say_why_not(no_clock: None) -> None:
@@ -110,6 +162,7 @@ def made_up(percent: float) -> dict[str, Any]:
     return {
         "gpu": {"name": "none", "cuda_of_torch": "none"},
         "kernels": {"rows": [row, row | {"dtype": "float32"}]},
+        "stages": {"rows": [{"bits_equal_cpu": True}]},
         "peers": [
             {"peer": "Kornia elastic + jitter", "us_batch": {"median": 100.0}},
             {"peer": "DALI remap", "left_out": "ImportError: x"},
@@ -131,6 +184,13 @@ def test_targets_are_held_against_the_figures(capsys: pytest.CaptureFixture[str]
     assert "left out: DALI remap" in said
 
 
+def test_stages_whose_bits_differ_miss_their_target() -> None:
+    rows = [{"bits_equal_cpu": True}, {"bits_equal_cpu": False}]
+    (row,) = (r for r in gpu_bench.targets(made_up(60.0) | {"stages": {"rows": rows}}) if "bits" in r["what"])
+    assert (row["figure"], row["holds"]) == (1, False)
+
+
 def test_a_failed_part_leaves_the_others() -> None:
-    result = made_up(60.0) | {part: {"failed": "x"} for part in ("kernels", "peers", "loaders", "resident")}
+    parts = ("kernels", "stages", "peers", "loaders", "resident")
+    result = made_up(60.0) | {part: {"failed": "x"} for part in parts}
     assert len(gpu_bench.targets(result)) == 1
