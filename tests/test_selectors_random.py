@@ -235,7 +235,8 @@ def test_weighted_sampling_refuses() -> None:
     for weights, message in (
         ([1, -1], r"weight -1.0 \(of sample 1\)"), ([1, np.nan], "weight nan"), ([np.inf], "weight inf"),
         ([0, 0], "all 0"), ([], r"shape \(0,\)"), ([[1]], r"shape \(1, 1\)"),
-        ("abc", "not a list of numbers"), ([1j], "not a list of numbers"), ([[1], [1, 2]], "no array"), (3, r"shape \(\)"),
+        ("abc", "not a list of numbers"), ([1j], "not a list of numbers"), ([[1], [1, 2]], "no array"),
+        (3, r"shape \(\)"),
     ):  # fmt: skip
         with pytest.raises(ArgumentError, match=f"WeightedSampling .*{message}"):
             WeightedSampling(weights)
