@@ -39,6 +39,11 @@ def drawn(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return np.stack([draw_photo(i, SIDE, SIDE, seed) for i in range(n)]), np.arange(n) % 8
 
 
+def some(n: int, limit: int) -> list[int]:
+    """At most `limit` of n images, at random: data sets are often sorted by class."""
+    return np.random.default_rng(0).permutation(n)[:limit].tolist()
+
+
 def read(path: Path, n: int) -> tuple:
     """Training data, test data, as the loader takes them."""
     if path.suffix == ".npz":
@@ -46,13 +51,12 @@ def read(path: Path, n: int) -> tuple:
         parts = []
         for part, limit in (("train", n), ("test", max(n // 5, 1))):
             bounds, labels = file[f"{part}_offsets"], file[f"{part}_labels"].astype(int)
-            data = file[f"{part}_jpeg"]
-            chosen = range(min(limit, len(labels)))
+            data, chosen = file[f"{part}_jpeg"], some(len(labels), limit)
             parts.append([(data[bounds[i] : bounds[i + 1]].tobytes(), int(labels[i])) for i in chosen])
         return tuple(parts)
     with fl.DataLoader(path, size=SIDE) as loader:
         source = loader.source
-        files = [(path / source.name(i), int(source.targets[i])) for i in range(min(len(source), n))]
+        files = [(path / source.name(i), int(source.targets[i])) for i in some(len(source), n)]
     return [f for i, f in enumerate(files) if i % 5], files[::5]
 
 

@@ -55,4 +55,20 @@ def test_it_reads_folders_and_archives(example: ModuleType, tmp_path: Path) -> N
     np.savez(tmp_path / "data.npz", **parts)
     read = example.read(tmp_path / "data.npz", 10)
     assert [len(part) for part in read] == [10, 2]
-    assert read[0][3] == (files[3], labels[3])
+    pairs = list(zip(files, labels.tolist(), strict=True))
+    assert all(pair in pairs for part in read for pair in part)
+
+
+def test_part_of_a_sorted_data_set_holds_all_classes(example: ModuleType, tmp_path: Path) -> None:
+    labels = np.repeat(np.arange(5), 40)
+    one = {"jpeg": np.zeros(len(labels), np.uint8), "offsets": np.arange(len(labels) + 1), "labels": labels}
+    np.savez(
+        tmp_path / "data.npz", **{f"{part}_{k}": v for part in ("train", "test") for k, v in one.items()}
+    )
+    for part in example.read(tmp_path / "data.npz", 100):
+        assert {label for _, label in part} == set(range(5))
+    for label in range(5):
+        (tmp_path / "photos" / str(label)).mkdir(parents=True)
+        for k in range(8):
+            (tmp_path / "photos" / str(label) / f"{k}.jpg").touch()
+    assert {label for _, label in example.read(tmp_path / "photos", 30)[0]} == set(range(5))
