@@ -1,6 +1,7 @@
 """A sheet of what a recipe makes of a user's own images: one row a sample, one column an epoch."""
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,11 +39,11 @@ def preview(
     batch_size: int = 64,
     threads: int | None = 1,
 ) -> Preview:
-    """Draw the sheet. Every cell is exactly what a loader with this seed delivers in that epoch.
+    """Draw the sheet. Every cell is exactly what a shuffling loader with this seed delivers in that epoch.
 
     Args:
         source: As for `DataLoader`.
-        recipe: A preset's name; its Normalize is left out, because people look at the result.
+        recipe: A preset's name; values are not normalized, because people look at the result.
         samples: Rows; samples are spread evenly over the data set.
         epochs: Columns beside the original: epochs 0, 1, ...
         size: Output size.
@@ -55,7 +56,7 @@ def preview(
     Raises:
         FieldloomError: The source, the recipe or one of the samples cannot be used.
     """
-    augment = [item for item in fl.preset(recipe) if not isinstance(item, fl.Normalize)]
+    augment = visible(fl.preset(recipe))
     with fl.DataLoader(
         source, batch_size=batch_size, size=size, seed=seed, device=device, threads=threads,
         augment=augment, layout="NHWC", shuffle=True,  # partners of mixes from anywhere, not next door
@@ -64,7 +65,7 @@ def preview(
         names = [loader.source.name(id) for id in ids]
         rows = []
         for id, name in zip(ids, names, strict=True):
-            cells = [_visible(loader.replay(id, epoch)) for epoch in range(epochs)]
+            cells = [_levels(loader.replay(id, epoch)) for epoch in range(epochs)]
             original = _original(loader.source.read(id), id, name)
             rows.append(Row([original, *cells], f"{id}   {name}"))
         height, width = loader.plan.height, loader.plan.width
@@ -83,7 +84,12 @@ def preview(
     return Preview(sheet, {**report, "samples": shown})
 
 
-def _visible(tensor: Any) -> NDArray[np.uint8]:
+def visible(recipe: Sequence[Any]) -> list[Any]:
+    """The recipe without normalization; operations keep their places, which number their random draws."""
+    return [fl.Normalize(0.0, 1.0) if isinstance(item, fl.Normalize) else item for item in recipe]
+
+
+def _levels(tensor: Any) -> NDArray[np.uint8]:
     """Float32 0..1 -> uint8; float32 because the kernels are compiled for it already."""
     return (tensor.cpu().numpy() * 255 + 0.5).astype(np.uint8)
 

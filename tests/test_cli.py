@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from fieldloom.errors import DeviceError
 from fieldloom.perf import preview as preview_module
 from fieldloom.perf.__main__ import main as perf_main
 from fieldloom.perf.cli import main
+from fieldloom.presets import RECIPES
+from fieldloom.recipe import Format, compile_recipe
 from helpers import make_folder
 
 
@@ -90,6 +93,15 @@ def test_preview_shows_what_the_loader_delivers(tmp_path: Path) -> None:
     with Image.open(target) as sheet:
         assert sheet.mode == "RGB"
         assert sheet.width < sheet.height
+
+
+@pytest.mark.parametrize("recipe", [*RECIPES])
+def test_preview_draws_what_the_recipe_draws(recipe: str) -> None:
+    shown, whole = (
+        compile_recipe(augment, Format()) for augment in (preview_module.visible(RECIPES[recipe]), recipe)
+    )
+    assert replace(shown, mean=whole.mean, std=whole.std) == whole
+    assert set(shown.mean + shown.std) == {0.0, 1.0}
 
 
 @pytest.mark.parametrize("recipe", ["imagenet_eval", "rfa_color"])
