@@ -32,6 +32,8 @@ OPERATIONS: dict[str, Augmentation] = {
 
 #: Mean and standard deviation of CIFAR-10's training images.
 _CIFAR10 = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
+#: That mean in levels: cutouts are 0 behind `Normalize`, as published.
+_GRAY = (125.0, 123.0, 114.0)
 
 #: Whole recipes.
 RECIPES: dict[str, tuple[Step, ...]] = {
@@ -45,7 +47,7 @@ RECIPES: dict[str, tuple[Step, ...]] = {
     ),
     "imagenet_fmix": (RandomResizedCrop(), HorizontalFlip(), Normalize(), FMix()),
     "rfa": (RandomResizedCrop(), HorizontalFlip(), RandomField("translate"), ColorField(), Normalize()),
-    "cifar": (RandomCrop(padding=4), HorizontalFlip(), Cutout(16), Normalize(*_CIFAR10)),
+    "cifar": (RandomCrop(padding=4), HorizontalFlip(), Cutout(16, fill=_GRAY), Normalize(*_CIFAR10)),
     "trivial": (RandomResizedCrop(), HorizontalFlip(), TrivialAugmentWide(), Normalize()),
 }
 
@@ -56,7 +58,8 @@ def preset(name: str) -> tuple[Step, ...]:
     Args:
         name: "rfa_translate", "rfa_scale", "rfa_shear", "rfa_rotate" or "rfa_color" (single operations),
             "imagenet", "imagenet_eval", "imagenet_randaugment", "imagenet_fmix", "rfa", "cifar" (crops of
-            the images' own size after padding by 4, flip, Cutout(16)) or "trivial" (whole recipes).
+            the images' own size after padding by 4, flip, Cutout(16) in the mean color) or "trivial" (whole
+            recipes).
 
     Each operation stands for itself, with the paper's whole alpha. For a composition by the paper's rule
     (alpha / sqrt(n), in a random order) name the kinds together: `RandomField("translate", "shear")`.

@@ -117,6 +117,9 @@ def test_published_presets() -> None:
     for kind in ("translate", "scale", "shear", "rotate"):
         (field,) = fl.preset(f"rfa_{kind}")
         assert field == fl.RandomField(kind, law=fl.PowerLaw((7, 10), (0, 1 / 3)), p=0.8)
+    # 0 behind Normalize, as published, to half a level.
+    cutout, normalize = fl.preset("cifar")[-2:]
+    assert abs(np.array(cutout.fill) - 255 * np.array(normalize.mean)).max() < 0.5
     assert fl.preset("rfa_color") == (fl.HSVField(fl.PowerLaw((7, 10), (0, 1 / 3)), 0.8),)
     with pytest.raises(ArgumentError, match="did you mean 'imagenet_eval'"):
         fl.preset("imagenet-eval")

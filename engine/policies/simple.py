@@ -106,13 +106,14 @@ class Cutout:
     Args:
         size: Side in pixels, or a range (low, high) in which it is drawn.
         p: Probability.
-        fill: RGB 0..255, or one number; FixMatch takes (125, 123, 114).
+        fill: RGB 0..255, or one number; FixMatch takes (125, 123, 114), CIFAR-10's mean.
         of_side: `size` is a fraction of the image's shorter side; (0.0, 0.5) is FixMatch's.
 
     Per-sample strength multiplies the side.
 
     Launches: one for the whole program, whatever its length.
-    Source: DeVries and Taylor, arXiv 1708.04552 (theirs makes odd sides even).
+    Source: DeVries and Taylor, arXiv 1708.04552 (theirs makes odd sides even, and erases normalized values,
+    so that its color is the data set's mean).
     Exactness: equal to the published code's box, for its center.
     """
 
