@@ -205,6 +205,8 @@ def test_wrong_shapes_and_options() -> None:
         (lambda: soft_targets(classes, weights[:, :1], C), "soft_targets"),
         (lambda: soft_targets(classes.double(), weights, C), "soft_targets"),
         (lambda: soft_targets(classes, weights, C, 1.5), "smoothing"),
+        (lambda: soft_targets(classes, weights, 0), "n_classes"),
+        (lambda: soft_targets(classes, weights, 2.5), "n_classes"),
         (lambda: soft_cross_entropy(z, weights), "soft_cross_entropy"),
         (lambda: soft_cross_entropy(z, torch.zeros(N, C), "median"), "reduction"),
         (lambda: mixed_cross_entropy(z[:3], classes, weights), "mixed_cross_entropy"),

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from kernel_cases import noise
 from pillow_steps import EXACT, by_pillow
 from program_cases import VALUES
@@ -103,7 +104,6 @@ def test_operations_are_pillows(name: str) -> None:
 
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_batches_arrays_and_tensors_agree_and_inputs_stay(name: str) -> None:
-    torch = pytest.importorskip("torch")
     batch = np.stack([noise(11, 9, k) for k in range(3)])
     before = batch.copy()
     out = apply_operation(name, batch, magnitude(name), seed=5)
@@ -152,6 +152,7 @@ BAD = {
     "beyond": (("gaussian_blur", IMAGE, 6.5), "from 0 to 6"),
     "half a bit": (("posterize", IMAGE, 3.5), "not a whole number from 0 to 8"),
     "floats": (("invert", IMAGE / 255.0), "type float64"),
+    "floats with a graph": (("invert", torch.zeros(2, 2, 3, requires_grad=True)), "type float32"),
     "a list": (("invert", [[1]]), "type list"),
     "planes first": (("invert", IMAGE.transpose(2, 0, 1)), "channels last"),
     "two channels": (("invert", IMAGE[..., :2]), "shape"),

@@ -6,7 +6,7 @@ All compute in float32 at least, whatever the logits' type, and are differentiab
 from typing import TYPE_CHECKING
 
 from fieldloom.errors import ArgumentError
-from fieldloom.options import choice, number
+from fieldloom.options import choice, number, whole_number
 
 if TYPE_CHECKING:
     import torch
@@ -29,11 +29,12 @@ def soft_targets(
         float32 (n, n_classes), or the weights' type; rows sum to 1.
 
     Raises:
-        ArgumentError: Shapes that do not fit.
+        ArgumentError: Shapes that do not fit, or an option out of range.
 
     Source: the smoothing of Inception v3 (arXiv 1512.00567) and the order of timm: smoothed, then mixed.
     """
     _check_pairs("soft_targets", classes, weights)
+    n_classes = whole_number("soft_targets", "n_classes", n_classes, 1, 2**31)
     smoothing = number("soft_targets", "smoothing", smoothing, 0, 1)
     off = smoothing / n_classes
     targets = weights.new_full((len(classes), n_classes), off)

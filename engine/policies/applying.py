@@ -157,7 +157,7 @@ def _planes(images: Any) -> tuple[np.ndarray, Any]:
         raise ArgumentError.make(
             f"apply_policy images on {images.device}", why="it runs on the CPU", remedy="Pass images.cpu()."
         )
-    array = images.numpy() if tensor else images
+    array = images.detach().numpy() if tensor else images
     shape: tuple[int, ...] = tuple(getattr(array, "shape", ()))
     first = len(shape) == 4 and shape[1] == 3 and shape[3] != 3
     if getattr(array, "dtype", None) != np.uint8 or len(shape) != 4 or not (first or shape[3] == 3):
@@ -188,7 +188,12 @@ def _planes(images: Any) -> tuple[np.ndarray, Any]:
 def _rows(operations: Any, n: int, space: str) -> np.ndarray:
     """Indices (n, k) of a space's operations from indices or names."""
     known = [range_.operation for range_ in SPACES[space].ranges]
-    array = on_host(operations)
+    try:
+        array = on_host(operations)
+    except ValueError as error:  # rows of different lengths
+        raise ArgumentError.make(
+            "apply_policy operations that are no array", why=str(error), remedy="Pass as many for each image."
+        ) from None
     if array.dtype.kind == "U":
         unknown = sorted(set(array.ravel().tolist()) - set(known))
         if unknown:

@@ -30,10 +30,13 @@ class PolicyChain:
 
         state = chain.propose(ids, epoch, 0)
         other = chain.propose(ids, epoch, 1)
-        loss_now = loss of fl.apply_policy(images, *state, space=chain.space, ids=ids), without gradient
-        loss_new = loss of fl.apply_policy(images, *other, space=chain.space, ids=ids), likewise
+        how = {"space": chain.space, "seed": chain.seed, "epoch": epoch, "ids": ids}
+        loss_now = loss of fl.apply_policy(images, *state, **how), without gradient
+        loss_new = loss of fl.apply_policy(images, *other, **how), likewise
         taken = chain.accept(loss_now, loss_new, ids, epoch, 1)
         operations, magnitudes = (np.where(taken[:, None], b, a) for a, b in zip(state, other))
+
+    (Without `epoch` an image's shears and turns would go to the same side all through training.)
 
     Source: Hounie et al., Automatic data augmentation via invariance-constrained learning
     (arXiv 2209.15031; ihounie/daug). The published wide space has factors of 0.01 to 2, this one 1 +- 0.99.

@@ -77,7 +77,7 @@ class SamplePolicy:
         object.__setattr__(self, "jitter", number(self, "jitter", self.jitter, 0, 1))
         if is_number(self.fraction):
             object.__setattr__(self, "fraction", number(self, "fraction", self.fraction, 0, 1))
-        elif self.fraction != "tanh":
+        elif not isinstance(self.fraction, str) or self.fraction != "tanh":
             raise ArgumentError.make(
                 f"SamplePolicy fraction={self.fraction!r}",
                 why='not a number from 0 to 1, nor "tanh"',

@@ -128,7 +128,7 @@ def _batch(image: Any) -> np.ndarray:
         raise ArgumentError.make(
             f"apply_operation image on {image.device}", why="it runs on the CPU", remedy="Pass image.cpu()."
         )
-    array = image.numpy() if _is_tensor(image) else image
+    array = image.detach().numpy() if _is_tensor(image) else image
     if not isinstance(array, np.ndarray) or array.dtype != np.uint8:
         raise ArgumentError.make(
             f"apply_operation image of type {getattr(array, 'dtype', type(array).__name__)}",
