@@ -18,13 +18,14 @@ import numpy as np
 
 from fieldloom.errors import ArgumentError
 
-from .distances import LIMIT_BYTES, Distances, check_vectors
+from .checks import check_choice, check_classes, check_counts, check_vectors, check_words
+from .distances import LIMIT_BYTES, Distances
 from .greedy import Found, lazy, stochastic
-from .rows import make_rows
+from .rows import Rows, make_rows
 from .unit_rows import unit_rows
 
 #: Samples up to which "auto" is lazy.
-LAZY_UP_TO = 50_000
+LAZY_UP_TO = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ def facility_location(
         budget: Samples to choose, 1 <= budget <= m.
         method: "lazy" gives the choices of plain greedy, ties to the lowest index. "stochastic" takes in each
             step the best of (m / budget) ln(1 / epsilon) random candidates, which reaches 1 − 1/e − epsilon
-            in expectation. "auto" is lazy up to 50 000 samples.
+            in expectation. "auto" is lazy up to 20 000 samples.
         epsilon: Above 0, below 1.
         rng_words: Five uint32 for the candidates of "stochastic": three counter words (say class, epoch,
             stream word) and the seed's lower and upper half (`fieldloom.kernels.philox`); None takes zeros.
@@ -83,30 +84,50 @@ def facility_location(
     """
     vectors = check_vectors(vectors, budget)
     m = len(vectors)
-    _check(method, ("auto", "lazy", "stochastic"), "method")
-    _check(metric, ("euclidean", "cosine"), "metric")
+    check_choice(method, ("auto", "lazy", "stochastic"), "method")
+    check_choice(metric, ("euclidean", "cosine"), "metric")
     if not 0 < epsilon < 1:
         raise ArgumentError.make(f"epsilon={epsilon!r} is out of range", why="it must lie between 0 and 1")
-    counts = None if counts is None else _check_counts(counts, m)
-    words = _check_words(rng_words)
+    counts = None if counts is None else check_counts(counts, m)
+    words = check_words(rng_words)
     if metric == "cosine":
         vectors = unit_rows(vectors)
     distances = Distances(vectors, counts, limit_bytes=limit_bytes, executor=executor)
-    table = make_rows(distances.columns, distances.scale, distances.rows)
+    table, found = rows_of(distances), empty_found(distances, budget)
     total = m if counts is None else int(counts.sum())
     bounds = total * distances.largest - distances.sums
-    found = Found(
-        np.empty(budget, np.int64), np.empty(budget, np.int64),
-        np.full(m, distances.largest, np.int32), np.full(m, -1, np.int32),
-    )  # fmt: skip
     if method == "lazy" or (method == "auto" and m <= LAZY_UP_TO):
         lazy(table, distances.counts, bounds, np.argsort(-bounds, kind="stable"), found)
     else:
         n_looked = min(m, math.ceil(m / budget * math.log(1 / epsilon)))
         stochastic(table, distances.counts, bounds, words, n_looked, found)
-    sizes = np.maximum(np.bincount(found.owner, counts, minlength=budget), 1).astype(np.float32)
-    gains = found.gains * distances.unit
-    return Chosen(found.indices, sizes, gains, int(found.gains.sum()) * distances.unit)
+    return to_chosen(found, distances)
+
+
+def rows_of(distances: Distances) -> Rows:
+    """The distances as the kernels take them."""
+    return make_rows(distances.columns, distances.scale, distances.rows)
+
+
+def empty_found(distances: Distances, budget: int) -> Found:
+    """What the kernels fill with `budget` samples."""
+    m = distances.columns.shape[1]
+    return Found(
+        np.empty(budget, np.int64), np.empty(budget, np.int64),
+        np.full(m, distances.largest, np.int32), np.full(m, -1, np.int32),
+    )  # fmt: skip
+
+
+def to_chosen(found: Found, distances: Distances) -> Chosen:
+    """What the kernels filled, in the unit of the vectors."""
+    counts = distances.counts if len(distances.counts) else None
+    sizes = np.bincount(found.owner, counts, minlength=len(found.indices))
+    return Chosen(
+        found.indices,
+        np.maximum(sizes, 1).astype(np.float32),
+        found.gains * distances.unit,
+        int(found.gains.sum()) * distances.unit,
+    )
 
 
 def facility_location_classes(
@@ -141,35 +162,16 @@ def facility_location_classes(
     Raises:
         ArgumentError: An argument breaks its contract.
     """
-    vectors, labels, budgets = np.asarray(vectors), np.asarray(labels), np.asarray(budgets)
-    if labels.shape != vectors.shape[:1] or not np.issubdtype(labels.dtype, np.integer):
-        raise ArgumentError.make(
-            "labels must be integers, one a vector", why=f"their shape is {labels.shape}, type {labels.dtype}"
-        )
-    if budgets.ndim != 1 or not np.issubdtype(budgets.dtype, np.integer):
-        raise ArgumentError.make(
-            "budgets must be integers, one a class", why=f"their shape is {budgets.shape}"
-        )
-    if len(labels) and not 0 <= labels.min() <= labels.max() < len(budgets):
-        raise ArgumentError.make(
-            "labels are out of range",
-            why=f"they go from {labels.min()} to {labels.max()}, with {len(budgets)} budgets",
-        )
-    sizes = np.bincount(labels, minlength=len(budgets))
-    order = np.argsort(labels, kind="stable")
-    members = np.split(order, np.cumsum(sizes)[:-1])
-    words = _check_words(rng_words)
+    vectors = check_vectors(vectors, 1)
+    members, parts = check_classes(labels, budgets, len(vectors))
+    words = check_words(rng_words)
 
     def choose(label: int, pool: Executor | None) -> Chosen:
-        rows, budget = members[label], int(budgets[label])
+        rows, budget = members[label], int(parts[label])
         if budget == 0:
             return Chosen(np.empty(0, np.int64), np.empty(0, np.float32), np.empty(0, np.float64), 0.0)
-        if budget < 0 or budget > len(rows):
-            raise ArgumentError.make(
-                f"the budget {budget} of class {label} is out of range", why=f"it has {len(rows)} samples"
-            )
         own = words.copy()
-        own[0] += np.uint32(label)
+        own[0] = (int(own[0]) + label) & 0xFFFFFFFF
         found = facility_location(
             vectors[rows], budget, method=method, epsilon=epsilon, rng_words=own, metric=metric,
             limit_bytes=limit_bytes, executor=pool,
@@ -177,14 +179,14 @@ def facility_location_classes(
         return Chosen(rows[found.indices], found.weights, found.gains, found.value)
 
     if executor is None:
-        return [choose(label, None) for label in range(len(budgets))]
+        return [choose(label, None) for label in range(len(parts))]
     # A class that fills the limit by itself runs here and shares its scan; the others run side by side,
     # the largest first, as long as all matrices under way fit.
     chosen: dict[int, Chosen] = {}
     waiting: dict[Future[Chosen], tuple[int, int]] = {}
     in_use = 0
-    for label in np.argsort(-sizes, kind="stable").tolist():
-        size = 4 * int(sizes[label]) ** 2
+    for label in sorted(range(len(parts)), key=lambda c: (-len(members[c]), c)):
+        size = 4 * len(members[label]) ** 2
         if 2 * size > limit_bytes:
             chosen[label] = choose(label, executor)
             continue
@@ -194,7 +196,7 @@ def facility_location_classes(
         in_use += size
     while waiting:
         _collect(waiting, chosen)
-    return [chosen[label] for label in range(len(budgets))]
+    return [chosen[label] for label in range(len(parts))]
 
 
 def _collect(waiting: dict[Future[Chosen], tuple[int, int]], chosen: dict[int, Chosen]) -> int:
@@ -205,31 +207,3 @@ def _collect(waiting: dict[Future[Chosen], tuple[int, int]], chosen: dict[int, C
         chosen[label] = future.result()
         freed += size
     return freed
-
-
-def _check(value: str, known: tuple[str, ...], name: str) -> None:
-    if value not in known:
-        raise ArgumentError.make(
-            f"{name}={value!r} is not known", why=f"it must be one of {', '.join(known)}"
-        )
-
-
-def _check_counts(counts: np.ndarray, m: int) -> np.ndarray:
-    counts = np.asarray(counts)
-    if counts.shape != (m,) or not np.issubdtype(counts.dtype, np.integer) or counts.min() < 1:
-        raise ArgumentError.make(
-            "counts must be integers above 0, one a vector",
-            why=f"their shape is {counts.shape}, type {counts.dtype}",
-        )
-    return np.ascontiguousarray(counts, np.int64)
-
-
-def _check_words(words: Sequence[int] | np.ndarray | None) -> np.ndarray:
-    if words is None:
-        return np.zeros(5, np.uint32)
-    given = np.asarray(words)
-    if given.shape != (5,) or given.dtype.kind not in "iu" or given.min() < 0 or given.max() >= 1 << 32:
-        raise ArgumentError.make(
-            "rng_words must be five whole numbers below 2**32", why=f"they are {words!r}"
-        )
-    return given.astype(np.uint32)

@@ -13,10 +13,10 @@ from numpy import int64 as i64
 from numpy import uint32 as u32
 from numpy import uint64 as u64
 
-from fieldloom.kernels.intrinsics import INLINE, KERNEL, entry
+from fieldloom.kernels.intrinsics import INLINE, entry
 from fieldloom.kernels.philox import philox
 
-from .distances import TILE
+from .pairwise import TILE
 from .rows import row_of
 
 
@@ -45,7 +45,7 @@ def _tile_gain(row, nearest):  # type: ignore[no-untyped-def]
     return i64(total)
 
 
-@njit(**KERNEL)
+@entry
 def _gain(row, nearest, counts):  # type: ignore[no-untyped-def]
     m, total = row.shape[0], i64(0)
     if counts.shape[0] > 0:
@@ -58,7 +58,7 @@ def _gain(row, nearest, counts):  # type: ignore[no-untyped-def]
     return total
 
 
-@njit(**KERNEL)
+@entry
 def _choose(row, j, order, gain, found):  # type: ignore[no-untyped-def]
     """Make j the chosen one of number `order`; a sample equally near to two belongs to the lower index."""
     indices, nearest, owner = found.indices, found.nearest, found.owner
@@ -75,7 +75,7 @@ def _before(bounds, i, j):  # type: ignore[no-untyped-def]
     return bounds[i] > bounds[j] or (bounds[i] == bounds[j] and i < j)
 
 
-@njit(**KERNEL)
+@entry
 def _sink(heap, size, bounds):  # type: ignore[no-untyped-def]
     """Let the heap's root sink to its place: largest bound first, of equal ones the lowest index."""
     at, j = 0, heap[0]
@@ -120,6 +120,21 @@ def lazy(rows, counts, bounds, heap, found):  # type: ignore[no-untyped-def]
         heap[0] = heap[size]
         _sink(heap, size, bounds)
     return looked
+
+
+@entry
+def adopt(rows, counts, given, found):  # type: ignore[no-untyped-def]
+    """Take the samples `given`, int64 (k,), in this order, and work out what each gains.
+
+    Args:
+        rows: `Rows` of distances.
+        counts: int64 (m,), how often each sample counts; (0,): once.
+        given: int64 (k,), samples.
+        found: Takes the result.
+    """
+    for order in range(given.shape[0]):
+        row = row_of(rows, given[order])
+        _choose(row, given[order], order, _gain(row, found.nearest, counts), found)
 
 
 @entry

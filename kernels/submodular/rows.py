@@ -3,11 +3,10 @@
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
-from fieldloom.kernels.intrinsics import KERNEL
+from fieldloom.kernels.intrinsics import entry
 
-from .distances import fill_row
+from .pairwise import fill_row
 
 
 class Rows(NamedTuple):
@@ -17,7 +16,7 @@ class Rows(NamedTuple):
     same few candidates over and over.
 
     Attributes:
-        columns: float32 (d, m), the vectors transposed (`distances.scaled_columns`).
+        columns: float32 (d, m), the vectors transposed (`scaled_columns`).
         scale: Steps a unit of distance, float32.
         kept: int32 (r, m), distances in steps: all rows in order (r = m), or those of `owners`.
         places: int64 (m,), where a sample's row lies; -1: nowhere.
@@ -42,7 +41,8 @@ def make_rows(columns: np.ndarray, scale: np.float32, kept: np.ndarray) -> Rows:
     return Rows(columns, scale, kept, places, owners, np.zeros(n, np.bool_), np.zeros(1, np.int64))
 
 
-@njit(**KERNEL)
+# An entry although kernels call it: Numba caches helpers, too, and would not see a change of `fill_row`.
+@entry
 def row_of(rows, j):  # type: ignore[no-untyped-def]
     """Distances of sample j to all, int32 (m,), valid until the next call."""
     kept, places, owners, again = rows.kept, rows.places, rows.owners, rows.again
