@@ -1,6 +1,7 @@
 """`DataLoader`: the public loop over augmented batches."""
 
 import hashlib
+import itertools
 import os
 import threading
 import warnings
@@ -181,9 +182,7 @@ class DataLoader(Steered, Resumable):
                 remedy="Call set_epoch, or take another seed.",
             )
         self._stop()
-        whole = self._plan(self._epoch)
-        multiple = 1 if self.plan.mixing is None else self.plan.mixing.group
-        own = whole.of_rank(self.rank, self.batch_size, drop_last=self.drop_last, multiple=multiple)
+        own = self._part(self._plan(self._epoch), self.rank)
         first, self._resume_at = self._resume_at, 0
         self._epoch += 1
         iterator = LoaderIterator(
@@ -196,6 +195,21 @@ class DataLoader(Steered, Resumable):
     def _plan(self, epoch: int) -> EpochPlan:
         selection = self._chooser.selection(epoch)
         return plan_epoch(len(self.source), selection, shuffle=self.shuffle, seed=self.seed, epoch=epoch)
+
+    def _part(self, whole: EpochPlan, rank: Rank) -> EpochPlan:
+        """What a rank delivers of an epoch."""
+        multiple = 1 if self.plan.mixing is None else self.plan.mixing.group
+        return whole.of_rank(rank, self.batch_size, drop_last=self.drop_last, multiple=multiple)
+
+    def _find(self, epoch: int, sample: int, occurrence: int) -> tuple[EpochPlan, int] | None:
+        """A plan that has the sample, this rank's first, then another's, then the whole; and its place there."""
+        whole, world = self._plan(epoch), self.rank.world
+        ranks = (Rank((self.rank.index + k) % world, world) for k in range(world))
+        for plan in itertools.chain((self._part(whole, rank) for rank in ranks), (whole,)):
+            found = np.flatnonzero((plan.ids == sample) & (plan.occurrences == occurrence))
+            if len(found):
+                return plan, int(found[0])
+        return None
 
     def __len__(self) -> int:
         """Batches of the epoch under way, else of the next one, on every rank. May ask the selector."""
@@ -218,8 +232,8 @@ class DataLoader(Steered, Resumable):
         """One sample exactly as an epoch delivers it, bit for bit.
 
         A recipe that mixes needs the epoch's plan for that, and the sample's group: then the sample must
-        be in the plan of the present selection, and up to a group's other samples are read. A selector is
-        asked for the epoch's selection anew.
+        be in the plan of the present selection, and up to a group's other samples are read; of a sample that
+        several ranks get, it is this rank's. A selector is asked for the epoch's selection anew.
 
         Args:
             sample: Its id.
@@ -238,15 +252,14 @@ class DataLoader(Steered, Resumable):
         if self.plan.mixing is None and (selection is None or selection.strength is None):
             alone = EpochPlan(epoch, np.array([sample]), np.array([occurrence], np.uint8), None)
             return self._production.replay(alone, 0)
-        plan = self._plan(epoch)
-        found = np.flatnonzero((plan.ids == sample) & (plan.occurrences == occurrence))
-        if not len(found):
+        found = self._find(epoch, sample, occurrence)
+        if found is None:
             raise ArgumentError.make(
                 f"replay of sample {sample}, occurrence {occurrence}",
                 why="it is not in the plan of the present selection",
                 remedy="Select it: what it looks like depends on its group, or on its strength.",
             )
-        return self._production.replay(plan, int(found[0]))
+        return self._production.replay(*found)
 
     def _steps(self, epoch: int) -> int:
         selection = self._chooser.selection(epoch)

@@ -94,6 +94,24 @@ def test_batches_that_cut_groups_say_so_and_stay_within() -> None:
         np.testing.assert_array_equal(some.replay(sample, 0).numpy(), batch.images[4].numpy())
 
 
+@pytest.mark.parametrize("batch_size", [8, 12])
+@pytest.mark.parametrize("drop_last", [False, True])
+@pytest.mark.filterwarnings("ignore:batch_size")
+def test_replay_gives_what_a_rank_delivers(batch_size: int, drop_last: bool) -> None:
+    # The last batches begin the plan anew, so that groups hold samples of its beginning.
+    choice = [fl.OneOf([fl.MixUp(), fl.CutMix()], alternate="groups")]
+    for rank in range(3):
+        options = {"rank": rank, "world_size": 3, "drop_last": drop_last, "augment": choice}
+        with loader(batch_size, **options) as some:
+            images = {
+                int(i): image for batch in some for i, image in zip(batch.ids, batch.images, strict=True)
+            }
+            for sample, image in images.items():
+                np.testing.assert_array_equal(some.replay(sample, 0).numpy(), image.numpy(), f"{sample}")
+            others = [k for k in range(N) if k not in images]
+            assert some.replay(others[0], 0).shape == (3, SIZE, SIZE)
+
+
 def test_weights_are_those_of_the_mixture() -> None:
     with loader(augment=[fl.MixUp()], batch_size=16) as some:
         weights = np.linspace(1, 3, N)
