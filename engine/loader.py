@@ -202,7 +202,7 @@ class DataLoader(Steered, Resumable):
         return whole.of_rank(rank, self.batch_size, drop_last=self.drop_last, multiple=multiple)
 
     def _find(self, epoch: int, sample: int, occurrence: int) -> tuple[EpochPlan, int] | None:
-        """A plan that has the sample, this rank's first, then another's, then the whole; and its place there."""
+        """A plan that has the sample, this rank's first, then others', then the whole; and its place."""
         whole, world = self._plan(epoch), self.rank.world
         ranks = (Rank((self.rank.index + k) % world, world) for k in range(world))
         for plan in itertools.chain((self._part(whole, rank) for rank in ranks), (whole,)):
