@@ -9,10 +9,14 @@ if __name__ != "fieldloom.selectors":
 from .adaptive import SampleAdaptive
 from .base import Selector
 from .coreset import Coreset
+from .diversity import GraphCut, KCenter
 from .expansion import ProgressiveExpansion
 from .forgetting import Forgetting
 from .infobatch import InfoBatch
 from .periodic import Periodic
+from .picking import Picking
+from .proxies import Vectors
+from .quantization import DatasetQuantization
 from .ranked import EL2N, EntropyFilter, GraNd, MaxLoss, Ranked
 from .rs2 import RS2
 from .sampling import ClassBalanced, WeightedSampling
@@ -29,6 +33,9 @@ SELECTORS = (
     GraNd,
     Forgetting,
     EntropyFilter,
+    GraphCut,
+    KCenter,
+    DatasetQuantization,
     ProgressiveExpansion,
     SampleAdaptive,
     WeightedSampling,
@@ -41,17 +48,22 @@ __all__ = [
     "SELECTORS",
     "ClassBalanced",
     "Coreset",
+    "DatasetQuantization",
     "EntropyFilter",
     "Forgetting",
     "GraNd",
+    "GraphCut",
     "InfoBatch",
+    "KCenter",
     "MaxLoss",
     "Periodic",
+    "Picking",
     "ProgressiveExpansion",
     "Ranked",
     "SampleAdaptive",
     "Selector",
     "Sharing",
     "Signals",
+    "Vectors",
     "WeightedSampling",
 ]

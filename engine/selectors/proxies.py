@@ -94,30 +94,39 @@ def _blocks(n: int, size: int) -> Iterator[np.ndarray]:
         yield np.arange(first, min(first + size, n))
 
 
-class Gradients:
-    """Vectors whose distances are those of samples' last-layer gradients, exactly or nearly.
+#: Kinds of vectors -> the signals they are made of.
+FEATURES: dict[str, tuple[str, ...]] = {
+    "logits": ("logits",),
+    "outer": ("logits", "embeddings"),
+    "embeddings": ("embeddings",),
+}
 
-    "logits": softmax - onehot, C numbers. "outer": its outer product with the embedding and a 1, which is
-    the gradient of the last layer's weights and bias, C (D + 1) numbers. Where that is more than
-    `projection`, a random projection to so many: with signs a and b from the seed, number k is (a_k . p) (b_k
-    . h) / sqrt(K). A squared distance is then right in expectation over seeds, with a relative deviation of
-    at most sqrt(8 / K).
+
+class Vectors:
+    """A vector of each sample, to compare samples by.
+
+    "embeddings": as reported. "logits": p = softmax(logits) − onehot(label), the gradient of cross entropy by
+    the logits, C numbers. "outer": the outer product of p and the embedding h with a 1 behind it, which is
+    the gradient of the last layer's weights and bias, C (D + 1) numbers. If that is more than `projection`,
+    it is projected at random: with rows a_k and b_k of signs from the seed, number k is (a_k · p)(b_k · h) /
+    √K. A squared distance is then right in expectation over seeds, with a relative deviation of at most √(8 /
+    K).
 
     Args:
-        signals: See `Proxies`.
-        features: "logits" or "outer".
-        projection: Largest length of an outer product.
+        signals: With the kind's signals for every sample.
+        features: The kind.
+        projection: K, largest length of an outer product.
 
     Attributes:
         length: Numbers of a vector.
     """
 
-    def __init__(self, signals: Signals, features: str, projection: int) -> None:
-        outer = features == "outer"
-        self._proxies = Proxies(signals, ("logits", "embeddings") if outer else ("logits",))
-        self._outer, self._signs = outer, None
-        self.length = self._proxies.tensors["logits"].shape[1]
-        if outer:
+    def __init__(self, signals: Signals, features: str, projection: int = 512) -> None:
+        names = FEATURES[features]
+        self._proxies, self._features = Proxies(signals, names), features
+        self._signs: tuple[np.ndarray, np.ndarray] | None = None
+        self.length = self._proxies.tensors[names[0]].shape[1]
+        if features == "outer":
             classes, width = self.length, self._proxies.tensors["embeddings"].shape[1] + 1
             self.length = min(classes * width, projection)
             if self.length < classes * width:
@@ -128,8 +137,10 @@ class Gradients:
         """Vectors of samples, float32 (m, length), on the host."""
         import torch
 
+        if self._features == "embeddings":
+            return self._proxies.embeddings(ids).cpu().numpy()
         p = self._proxies.residuals(ids)
-        if not self._outer:
+        if self._features == "logits":
             return p.cpu().numpy()
         h = self._proxies.embeddings(ids, bias=True).to(p.device)
         if self._signs is None:
