@@ -86,7 +86,8 @@ def preview(
 
 def visible(recipe: Sequence[Any]) -> list[Any]:
     """The recipe without normalization; operations keep their places, which number their random draws."""
-    return [fl.Normalize(0.0, 1.0) if isinstance(item, fl.Normalize) else item for item in recipe]
+    none = fl.Normalize((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    return [none if isinstance(item, fl.Normalize) else item for item in recipe]
 
 
 def _levels(tensor: Any) -> NDArray[np.uint8]:
