@@ -13,7 +13,7 @@ from .picking import Group, Picking
 from .signals import Signals
 
 MODES = ("subset", "augment")
-METHODS = ("auto", "lazy", "stochastic")
+METHODS = ("auto", "lazy", "stochastic", "tensors")
 
 
 class Coreset(Picking):
@@ -27,7 +27,8 @@ class Coreset(Picking):
         fraction: Share of the data set, above 0 and at most 1.
         every: R: epochs between choices; None: only one is made.
         method: "lazy" (exact greedy), "stochastic" (for large classes: 1 − 1/e − 0.01 of the best in
-            expectation), or "auto": lazy up to 50 000 samples a class.
+            expectation), "auto" (lazy up to 50 000 samples a class), or "tensors": the choices of "lazy" by
+            torch operations where the signals are, for GPUs; up to 32 000 samples a class.
         equal: Every class gives the same number (a smaller class all it has), or in proportion to its size.
         mode: "subset": epochs hold the picked samples, with weights. "augment": epochs hold every sample, and
             only the picked ones are augmented (strength 1, the others 0).
@@ -83,6 +84,8 @@ class Coreset(Picking):
 
     def pick(self, group: Group, executor: Executor) -> list[tuple[np.ndarray, np.ndarray]]:
         """Facility location in each class."""
+        if self.method == "tensors":
+            return _pick_by_tensors(group, self.signals[0])
         from fieldloom.kernels.submodular.facility import facility_location_classes
 
         # Classes keep their numbers, also on other ranks: they key the candidates of stochastic greedy.
@@ -92,3 +95,14 @@ class Coreset(Picking):
             rng_words=[0, group.epoch, stream_word(0, 0, SLOT), seed & 0xFFFFFFFF, seed >> 32],
         )  # fmt: skip
         return [(part.indices, part.weights) for part in chosen]
+
+
+def _pick_by_tensors(group: Group, signal: str) -> list[tuple[np.ndarray, np.ndarray]]:
+    import torch
+
+    from fieldloom.kernels.submodular.facility_torch import facility_location_classes_torch
+
+    device = group.signals.tensor(signal).device
+    vectors, labels = torch.from_numpy(group.vectors).to(device), torch.from_numpy(group.labels).to(device)
+    chosen = facility_location_classes_torch(vectors, labels, group.budgets)
+    return [(part.indices, part.weights) for part in chosen]
