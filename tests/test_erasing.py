@@ -34,6 +34,11 @@ def test_area_and_aspect_laws() -> None:
     assert ks_distance(aspect, (aspect + 1) / 2) < KS_LIMIT
 
 
+def test_aspect_is_height_over_width() -> None:
+    h, w = sides(draw_erasing(erase(scale=(0.02, 0.1), ratio=(2, 3)), keys(1000), 8000, 8000))
+    assert 1.99 < (h / w).min() < (h / w).max() < 3.01
+
+
 def test_places_are_uniform() -> None:
     boxes = draw_erasing(erase(scale=(0.04, 0.04), ratio=(1, 1)), keys(N), 100, 300)
     h, w = sides(boxes)

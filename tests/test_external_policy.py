@@ -70,6 +70,12 @@ def test_updates_reach_what_was_compiled_before() -> None:
     assert before.tobytes() != after.tobytes()
     fresh = compile_policy(SamplePolicy(WEIGHTS[::-1], LEVELS, k=2), 1)
     assert draw_program((fresh,), keys(N), 24, 24).tobytes() == after.tobytes()
+    policy.update(WEIGHTS[::-1], LEVELS[::-1])
+    fresh = compile_policy(SamplePolicy(WEIGHTS[::-1], LEVELS[::-1], k=2), 1)
+    assert draw_program((fresh,), keys(N), 24, 24).tobytes() != after.tobytes()
+    assert (
+        draw_program((item,), keys(N), 24, 24).tobytes() == draw_program((fresh,), keys(N), 24, 24).tobytes()
+    )
     with pytest.raises(ArgumentError, match="update with 3 rows: it was made with 20"):
         policy.update(WEIGHTS[:3], LEVELS[:3])
 

@@ -112,8 +112,9 @@ def test_replay_gives_what_a_rank_delivers(batch_size: int, drop_last: bool) -> 
             assert some.replay(others[0], 0).shape == (3, SIZE, SIZE)
 
 
-def test_weights_are_those_of_the_mixture() -> None:
-    with loader(augment=[fl.MixUp()], batch_size=16) as some:
+@pytest.mark.parametrize("labels", ["same", "independent"])
+def test_weights_are_those_of_the_mixture(labels: str) -> None:
+    with loader(augment=[fl.MixUp(labels=labels)], batch_size=16) as some:
         weights = np.linspace(1, 3, N)
         some.select(np.arange(N), weights=weights)
         scaled = weights / weights.mean()

@@ -83,6 +83,16 @@ def test_more_ways() -> None:
     assert abs(mixture.weights.sum(1) - 1).max() < 1e-6
 
 
+def test_several_partners_are_uniform_together() -> None:
+    n = 40_000
+    finish, _, _ = draw(user_masks(4, 4, ways=3), n, (4, 4), groups=groups(n, 4))
+    first, second = (finish["partner"][:, :2] - np.arange(n)[:, None]).T % 4
+    counts = np.bincount(4 * first + second, minlength=16)
+    pairs = counts[counts > 0]
+    assert len(pairs) == 6  # ordered pairs of the three others
+    assert ((pairs - n / 6) ** 2 / (n / 6)).sum() < 20.5  # 5 degrees of freedom, once in 1000
+
+
 @given(st.data())
 def test_any_batch(data: st.DataObject) -> None:
     """Whatever the group and the order: partners belong to the group and fit the rule."""

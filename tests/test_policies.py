@@ -140,6 +140,15 @@ def test_augmix_magnitudes(strength: float) -> None:
     assert magnitude(space["color"], t) == pytest.approx(strength * 1.8 / 10 + 0.1)
 
 
+def test_augmix_strengths_go_from_a_tenth_to_the_severity() -> None:
+    item = AugMix(severity=3, depth=3).item(0)
+    drawn = draw_chains(item, Columns(item.ranges, 32, 32), keys(2000), None, 0)
+    shears = drawn.ranges == [range_.operation for range_ in item.ranges].index("shear_x")
+    strengths = abs(drawn.values[shears]) / 0.03
+    assert 0.1 <= strengths.min() < 0.15
+    assert 2.95 < strengths.max() <= 3
+
+
 # ---------------------------------------------------------------- AutoAugment
 
 
