@@ -106,18 +106,19 @@ def lazy(rows, counts, bounds, heap, found):  # type: ignore[no-untyped-def]
     Returns:
         Gains that were worked out.
     """
-    size, looked = heap.shape[0], 0
+    size, looked, order = heap.shape[0], 0, 0
     fresh = np.zeros(size, np.int32)
-    for order in range(found.indices.shape[0]):
-        while fresh[heap[0]] != order:
-            j = heap[0]
-            bounds[j], fresh[j] = _gain(row_of(rows, j), found.nearest, counts), order
-            looked += 1
-            _sink(heap, size, bounds)
+    while order < found.indices.shape[0]:
         j = heap[0]
-        _choose(row_of(rows, j), j, order, bounds[j], found)
-        size -= 1
-        heap[0] = heap[size]
+        row = row_of(rows, j)
+        if fresh[j] == order:
+            _choose(row, j, order, bounds[j], found)
+            order += 1
+            size -= 1
+            heap[0] = heap[size]
+        else:
+            bounds[j], fresh[j] = _gain(row, found.nearest, counts), order
+            looked += 1
         _sink(heap, size, bounds)
     return looked
 

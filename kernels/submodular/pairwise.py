@@ -99,7 +99,7 @@ def fill_row(columns, scale, j, out):  # type: ignore[no-untyped-def]
     squares = np.empty((1, _WIDE), np.float32)
     for start in range(0, m, _WIDE):
         width = min(_WIDE, m - start)
-        _squares(columns, j, 1, start, width, squares)
+        _squares(columns, j, i64(1), start, width, squares)
         _steps(squares[0, :width], scale, out[start : start + width])
 
 
@@ -110,7 +110,7 @@ def fill_squares(columns, j, out):  # type: ignore[no-untyped-def]
     squares = np.empty((1, _WIDE), np.float32)
     for start in range(0, m, _WIDE):
         width = min(_WIDE, m - start)
-        _squares(columns, j, 1, start, width, squares)
+        _squares(columns, j, i64(1), start, width, squares)
         for i in range(width):
             out[start + i] = squares[0, i]
 
@@ -162,7 +162,7 @@ def farthest(columns):  # type: ignore[no-untyped-def]
     largest = f32(0)
     for start in range(0, m, TILE):
         width = min(TILE, m - start)
-        _squares(columns, 0, 1, start, width, squares)
+        _squares(columns, i64(0), i64(1), start, width, squares)
         for i in range(width):
             largest = max(largest, squares[0, i])
     return largest
