@@ -193,6 +193,13 @@ def test_views_are_mixed_alike() -> None:
         batch = next(iter(some))
     assert batch.images.shape[:2] == (2, 8)
     assert batch.mix.classes.shape == (8, 2)
+    with loader(augment=[fl.AugMix(views=2)]) as some:
+        unmixed = next(iter(some))
+    place = {sample: k for k, sample in enumerate(unmixed.ids.tolist())}
+    partners = [place[sample] for sample in batch.mix.ids[:, 1].tolist()]
+    share = batch.mix.weights[:, 0].reshape(1, 8, 1, 1, 1)
+    want = share * unmixed.images + (1 - share) * unmixed.images[:, partners]
+    torch.testing.assert_close(batch.images, want, rtol=0, atol=1e-5)
 
 
 # ---------------------------------------------------------------- strength

@@ -9,7 +9,7 @@ from kernel_cases import keys, noise
 from fieldloom.kernels import cpu
 from fieldloom.kernels.fusedpass import FusedPass, Sources
 from fieldloom.kernels.plain import is_plain_sample
-from fieldloom.kernels.plan import Affine, Crop, Flip, PassPlan
+from fieldloom.kernels.plan import Affine, Crop, Flip, Jitter, PassPlan
 
 FLIPS = (Flip(0.5, True, 0x104), Flip(0.5, False, 0x204))
 
@@ -55,9 +55,11 @@ def test_shortcut_equals_resampling(size: tuple[int, int], more: tuple[int, int]
     [
         PassPlan(16, 16, warps=(Affine((3, 3), (0, 0), (1, 1), (0, 0), 1.0, 0x105),), dtype="uint8"),
         PassPlan(16, 16, crop=Crop("random", padding=30, slot=3), dtype="uint8"),
+        PassPlan(16, 16, crop=Crop("random", padding=30, slot=3), warps=FLIPS, dtype="uint8"),
         PassPlan(15, 16, dtype="uint8"),
+        PassPlan(16, 16, transforms=(Jitter((0.4, 0.4, 0.4, 0.2), 0.5, 0x106),), dtype="uint8"),
     ],
-    ids=["turned", "padded", "resized"],
+    ids=["turned", "padded", "padded and mirrored", "resized", "recolored"],
 )  # fmt: skip
 def test_others_are_resampled(plan: PassPlan) -> None:
     got, want, taken = both_ways(plan, [noise(16, 16, k) for k in range(8)])

@@ -207,6 +207,13 @@ def test_strength_is_the_probability_of_what_has_no_magnitude() -> None:
         assert z_score((drawn.operations != IDENTITY_INDEX).sum(), N, want) < Z
 
 
+def test_strength_leaves_the_probability_of_what_has_a_magnitude() -> None:
+    item = Pick((Range("rotate", 30, 30),), 1, p=0.8, slot=SLOT)
+    for strength in (0.25, 3.0):
+        drawn = draw_operations(item, keys(N), 8, 8, np.full(N, strength, np.float32))
+        assert z_score((drawn.operations != IDENTITY_INDEX).sum(), N, 0.8) < Z
+
+
 def test_no_strength_leaves_the_ranges_of_operations() -> None:
     drawn = draw_operations(Pick(EVERYTHING, 4, slot=SLOT), keys(500), 64, 48, np.full(500, 1e6, np.float32))
     for index in np.ndindex(drawn.operations.shape):
