@@ -17,7 +17,8 @@ class RandomErasing:
 
     The area is U(scale) of the image, the aspect ratio (height / width) log-uniform in `ratio`, both sides
     rounded to whole pixels, the place uniform; ten tries for a box that is smaller than the image on both
-    sides, else nothing is erased. A sample that others are mixed with is erased before.
+    sides, else nothing is erased. A sample that others are mixed with is erased before. All views of a sample
+    (`AugMix(views=...)`), the clean one too, are erased in the same place.
 
     Args:
         p: Probability, times the sample's strength.

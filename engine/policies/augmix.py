@@ -21,7 +21,8 @@ class AugMix:
         depth: Operations a chain; -1: uniformly 1, 2 or 3, drawn for each chain.
         alpha: Weights w are Dirichlet(alpha, ...), m is Beta(alpha, alpha).
         views: Images that each sample becomes. 3 gives what the Jensen-Shannon loss takes: the clean image,
-            then two mixtures with draws of their own. Policies behind it are drawn for each view.
+            then two mixtures with draws of their own. Policies behind it are drawn for each view, the clean
+            one too; erasing and mixing are the same for all.
         all_operations: Also color, contrast, brightness and sharpness, which the paper leaves out since
             ImageNet-C tests with them.
         interpolation: "bilinear" as published, or "nearest".
