@@ -29,7 +29,7 @@ class SampleAdaptive(Selector):
         normal: Strength for the others.
 
     Needs: loss, from the training loop.
-    Memory: the signal's 8 bytes a sample, 6 for history and sides, and 40 while selecting.
+    Memory: the signal's 8 bytes a sample, 6 for history and sides, and 80 while selecting.
     Cost: one sort an epoch.
     Source: Gui et al., SAA: Enhancing Sample-Aware Augmentation (FixMatch and FlexMatch with it), after its
         code. There a naive sample's strong view joins halves of two RandAugment results; here a number

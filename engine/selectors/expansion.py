@@ -33,7 +33,7 @@ class ProgressiveExpansion(Selector):
         epochs: Length of the training; needed with add=0 only.
 
     Needs: groups.
-    Memory: 8 bytes a sample, and 40 while selecting.
+    Memory: 8 bytes a sample, and 50 while selecting.
     Cost: one sort.
     Source: Deng et al., Robust Learning with Progressive Data Expansion Against Spurious Correlation,
         arXiv 2306.04949; Waterbirds: start=140, interval=10, add=10, CelebA: 16, 10, 50, CivilComments: 15,

@@ -31,7 +31,7 @@ class InfoBatch(Periodic):
         last: Share of the training, at its end, without dropping.
 
     Needs: loss, from the training loop.
-    Memory: the signal's 8 bytes a sample, 16 for the choice, and 40 while selecting.
+    Memory: the signal's 8 bytes a sample, 16 for the choice, and 70 while selecting.
     Cost: some array operations an epoch.
     Source: Qin et al., InfoBatch: Lossless Training Speed Up by Unbiased Dynamic Data Pruning (ICLR 2024),
         arXiv 2303.04947; r = 0.5, last = 1 / 8. There a fixed number of samples below the mean is dropped;

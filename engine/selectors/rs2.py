@@ -29,7 +29,7 @@ class RS2(Selector):
             is below one sample, epochs take turns: every class still gets its due over the epochs.
 
     Needs: nothing.
-    Memory: 60 bytes a sample while selecting.
+    Memory: 65 bytes a sample while selecting.
     Cost: one to three sorts.
     Source: Okanovic et al., Repeated Random Sampling for Minimizing the Time-to-Accuracy of Learning,
         arXiv 2305.18424. The number of epochs stays that of a full training, and the schedule of the learning

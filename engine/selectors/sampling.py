@@ -32,7 +32,7 @@ class WeightedSampling(Selector):
         replacement: See above.
 
     Needs: nothing.
-    Memory: 8 bytes a sample, and 24 a draw while selecting.
+    Memory: 8 bytes a sample, and 60 a draw while selecting.
     Cost: one sort; draws stand in random order also with `shuffle=False`.
     Source: the rule of `torch.utils.data.WeightedRandomSampler`; without replacement Efraimidis & Spirakis
         2006, the same law. Where we differ: an epoch holds a sample at most 128 times, so weights by which
@@ -108,7 +108,7 @@ class ClassBalanced(WeightedSampling):
         n: Draws of an epoch; None: as many as there are samples.
 
     Needs: nothing.
-    Memory: 32 bytes a sample while selecting.
+    Memory: 75 bytes a sample while selecting.
     Cost: two sorts.
     Source: the usual rule of inverse class frequency. A class is refused that is so small that its samples
         are expected more than 64 times an epoch.
