@@ -37,3 +37,18 @@ def mix_of(mixture: Mixture, targets: np.ndarray, ids: np.ndarray) -> Mix:
 
     columns = (targets[mixture.places], mixture.weights, mixture.pixels, ids[mixture.places], mixture.kinds)
     return Mix(*map(torch.from_numpy, columns))
+
+
+def group_of(place: int, n: int, size: int, batch_size: int | None) -> slice:
+    """Places of a plan of n samples among which the partners of one are found.
+
+    Args:
+        place: Place of the sample.
+        n: Length of the plan.
+        size: Places of a group.
+        batch_size: Where groups end with each batch; None: they do not.
+    """
+    batch = 0 if batch_size is None else place // batch_size * batch_size
+    first = batch + (place - batch) // size * size
+    last = min(first + size, n)
+    return slice(first, last if batch_size is None else min(last, batch + batch_size))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fieldloom.errors import ArgumentError, FieldloomError, SampleError
+from fieldloom.errors import FieldloomError, SampleError
 from fieldloom.kernels.draws import Windows
 from fieldloom.kernels.fusedpass import FusedPass, Sources
 from fieldloom.kernels.keys import Keys
@@ -23,10 +23,10 @@ from .backend import Backend
 from .batch import Batch
 from .epoch import EpochPlan
 from .ledger import BadSamples, Ledger
-from .mix import mix_of
+from .mix import group_of, mix_of
 from .policy import BadSamplePolicy, substitutes
 from .reader import Encoded, Parts, Reader
-from .sources.base import Source
+from .sources.base import Source, checked_pixels
 from .timings import Timings
 from .work import Work
 
@@ -231,7 +231,7 @@ class Production:
         places: list[int] = []
         for place, sample in enumerate(work.ids.tolist()):
             try:
-                images.append(self._image(sample))
+                images.append(checked_pixels(self._source, sample))
                 places.append(place)
             except SampleError as error:
                 work.errors[place] = error.bare()
@@ -242,20 +242,6 @@ class Production:
         return self._backend.place(
             [image[y : y + h, x : x + w] for image, (y, x, h, w) in zip(images, rects.tolist(), strict=True)]
         )
-
-    def _image(self, sample: int) -> np.ndarray:
-        """A decoded image, checked: the kernels go through it by address, shape and strides."""
-        image = self._source.pixels(sample)
-        good = isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.size
-        if not good or image.shape[2] != 3:
-            shown = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
-            raise ArgumentError.make(
-                f"{type(self._source).__name__}.pixels returned {shown}",
-                why="an image is uint8 of shape (height, width, 3)",
-                remedy="Convert it there.",
-                sample=sample,
-            )
-        return image if image.strides[1:] == (3, 1) and image.strides[0] >= 0 else np.ascontiguousarray(image)
 
     # Both.
 
@@ -362,7 +348,11 @@ class Production:
         Of a recipe that mixes, the others of its group are made too. Those that cannot be made are replaced
         or left out, as the policy for bad samples says.
         """
-        where = self._group_of(place, len(plan))
+        mixing = self._pass.plan.mixing
+        where = slice(place, place + 1)
+        if mixing is not None:
+            local = self._batch_size if self._groups_are_local() else None
+            where = group_of(place, len(plan), mixing.group, local)
         work = self._work(plan, 0, where)
         keep, images, drawn = np.ones(len(work.ids), bool), [], []
         with self._backend.working():
@@ -387,21 +377,11 @@ class Production:
         made, own = self.receive(outcome).images, int(keep[: place - where.start].sum())
         return made[own] if self._pass.plan.views == 1 else made[:, own]
 
-    def _group_of(self, place: int, n: int) -> slice:
-        """Places of the plan that a sample's pixels depend on."""
-        mixing = self._pass.plan.mixing
-        if mixing is None:
-            return slice(place, place + 1)
-        batch = place // self._batch_size * self._batch_size if self._groups_are_local() else 0
-        first = batch + (place - batch) // mixing.group * mixing.group
-        last = min(first + mixing.group, n)
-        return slice(first, min(last, batch + self._batch_size) if self._groups_are_local() else last)
-
     def _alone(self, plan: EpochPlan, sample: int, occurrence: int) -> tuple[Windows, np.ndarray]:
         """The window of one sample and the pixels in it, bit for bit as in a batch."""
         keys = self._keys(plan, np.array([sample]), np.array([occurrence]))
         if self._source.stored == "pixels":
-            image = self._image(sample)
+            image = checked_pixels(self._source, sample)
             windows = self._pass.windows(keys, np.array([image.shape[:2]]))
             y, x, height, width = windows.rects[0]
             return windows, image[y : y + height, x : x + width]

@@ -353,3 +353,10 @@ def test_normalize_may_stand_before_or_behind_erasing() -> None:
 def test_one_image_alone_cannot_be_mixed() -> None:
     with pytest.raises(ArgumentError, match="partners"):
         fl.augment(IMAGES[0], augment=[fl.MixUp()], size=SIZE)
+
+
+def test_strength_beyond_one_makes_no_image_black() -> None:
+    with loader(augment=[fl.Operation("posterize", 4)]) as some:
+        some.select(np.arange(N), strength=np.full(N, 4.0))
+        brightest = torch.cat([batch.images.flatten(1).amax(1) for batch in some])
+    assert (brightest >= 128 / 255).all()  # one bit is kept

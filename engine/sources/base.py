@@ -5,6 +5,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from fieldloom.errors import ArgumentError
 from fieldloom.sources.dense import DensePixels
 
 
@@ -61,3 +62,22 @@ def is_source(value: object) -> bool:
     getter = {"encoded": "read", "pixels": "pixels"}.get(stored if isinstance(stored, str) else "")
     needed = ("__len__", "targets", "classes", "name", getter)
     return getter is not None and all(hasattr(value, name) for name in needed if name)
+
+
+def checked_pixels(source: Source, sample: int) -> np.ndarray:
+    """A decoded image of a source: the kernels go through it by address, shape and strides.
+
+    Raises:
+        ArgumentError: It is not uint8 of shape (height, width, 3).
+    """
+    image = source.pixels(sample)
+    good = isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.size
+    if not good or image.shape[2] != 3:
+        shown = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+        raise ArgumentError.make(
+            f"{type(source).__name__}.pixels returned {shown}",
+            why="an image is uint8 of shape (height, width, 3)",
+            remedy="Convert it there.",
+            sample=sample,
+        )
+    return image if image.strides[1:] == (3, 1) and image.strides[0] >= 0 else np.ascontiguousarray(image)

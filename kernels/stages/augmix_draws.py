@@ -76,7 +76,7 @@ def draw_chains(item: Chains, columns: Columns, keys: Keys, strength: np.ndarray
 
 def chain_weights(item: Chains, keys: Keys, view: int) -> np.ndarray:
     """Weights in 2^-16 of the clean image and of each chain: int64 (n, 1 + width), rows sum to 65536."""
-    slot = item.slot | view << 16  # the view's place in the counter word, for draws that know no views
+    slot = item.slot | view << 16  # the view's place in the counter word
     if item.alpha == 1:
         words = np.stack([keys.words(slot, 128 + chain) for chain in range(item.width)], 1)
         shares, mixed = exponentials(words[:, :, 1]), unit(words[:, 0, 2])

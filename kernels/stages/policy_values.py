@@ -136,6 +136,8 @@ def _side(range_: Range, height: int, width: int) -> float:
 def _least(range_: Range) -> float:
     if range_.least is not None:
         return range_.least
+    if range_.operation == "posterize":  # a strength above 1 must not make black what was an image
+        return min(1.0, range_.low, range_.high)
     return 0.0 if range_.operation in _FACTORS else OPERATIONS[range_.operation].low
 
 
