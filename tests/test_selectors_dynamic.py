@@ -112,7 +112,8 @@ def test_otsu_is_the_best_split(values: list[float]) -> None:
     if x.min() == x.max():
         assert threshold is None
         return
-    below, above = x[x < threshold].astype(np.float64), x[x >= threshold].astype(np.float64)
+    x = x.astype(np.float64)
+    below, above = x[x < threshold], x[x >= threshold]
     assert len(below)
     assert len(above)
     within = len(below) * below.var() + len(above) * above.var()
@@ -170,6 +171,13 @@ def test_adaptive_augments_the_easy_more() -> None:
     assert naive(second, 6) == [0, 2, 4], "5 was never seen, and is normal"
     assert sorted(set(second.strength.tolist())) == [1, 2.5]
     assert selector.naive_samples.tolist() == [True, False, True, False, True, False]
+
+
+def test_adaptive_parts_neighboring_losses() -> None:
+    """Their threshold is no float32 number; rounded, it would be the lower loss."""
+    low = np.float32(1)
+    signals = signals_of(np.zeros(2), loss=np.array([low, np.nextafter(low, np.float32(2))]))
+    assert naive(SampleAdaptive().select(1, signals), 2) == [0]
 
 
 def test_adaptive_history_is_a_moving_average() -> None:

@@ -11,7 +11,7 @@ from selector_cases import chi_square, chi_square_limit, ids_of, signals_of
 from fieldloom.epoch import MAX_OCCURRENCES, plan_epoch
 from fieldloom.errors import ArgumentError
 from fieldloom.selection import Selection
-from fieldloom.selectors import RS2, ClassBalanced, ProgressiveExpansion, WeightedSampling
+from fieldloom.selectors import RS2, ClassBalanced, ProgressiveExpansion, Signals, WeightedSampling
 from fieldloom.selectors.classes import compact, members, ranks_within, stratified_order
 from fieldloom.selectors.drawing import size_of, smallest
 
@@ -116,6 +116,28 @@ def test_rs2_balanced_with_fewer_places_than_classes() -> None:
     assert (classes == 10).all()
 
 
+@pytest.mark.parametrize("replacement", [False, True])
+def test_rs2_balanced_is_uniform_where_classes_are_unlike(replacement: bool) -> None:
+    """One of 20 samples, classes of 1, 4 and 15, epochs 0 and 1 of 8000 seeds: each alike, at 1e-6."""
+    targets, trials = np.repeat([0, 1, 2], [1, 4, 15]), 8000
+    selector, held = RS2(0.05, replacement, class_balanced=True), np.zeros((2, 20))
+    for seed in range(trials):
+        signals = signals_of(targets, seed=seed)
+        for epoch in range(2):
+            held[epoch, selector.select(epoch, signals).ids] += 1
+    for counts in held:
+        assert chi_square(counts, np.full(20, trials / 20)) < chi_square_limit(19)
+
+
+def test_rs2_balanced_draws_classes_independently() -> None:
+    """20 of 50 classes an epoch: neighbors 0 and 1 come together as any two do, within 5 deviations."""
+    targets, trials, p = np.repeat(np.arange(50), 4), 400, 20 * 19 / (50 * 49)
+    selector = RS2(20 / 200, class_balanced=True)
+    chosen = (targets[selector.select(0, signals_of(targets, seed=s)).ids] for s in range(trials))
+    together = sum({0, 1} <= set(classes.tolist()) for classes in chosen)
+    assert abs(together - trials * p) < 5 * np.sqrt(trials * p * (1 - p))
+
+
 def test_rs2_of_one_sample_and_of_all() -> None:
     assert RS2(1.0).select(3, signals_of(np.zeros(5))) is None
     assert RS2(0.01).select(3, signals_of(np.zeros(1))) is None
@@ -193,6 +215,14 @@ def test_weighted_sampling_without_replacement_has_the_sequential_law() -> None:
     others = ~np.eye(3, dtype=bool)
     assert counts.sum() == counts[:3, :3][others].sum() == 6000
     assert chi_square(counts[:3, :3][others], want[others]) < chi_square_limit(5)
+
+
+def test_weighted_sampling_at_the_ends_of_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A draw that meets a boundary belongs to the sample above it, never to one of weight 0."""
+    draws = np.array([0.0, 0.5, 1 - 2.0**-53])
+    monkeypatch.setattr(Signals, "uniforms", lambda *_: draws)
+    chosen = WeightedSampling([0, 1, 0, 1, 0], n=3).select(0, signals_of(np.zeros(5)))
+    assert chosen.ids.tolist() == [1, 3, 3]
 
 
 def test_weighted_sampling_of_any_size_and_of_huge_weights() -> None:

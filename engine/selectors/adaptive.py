@@ -88,7 +88,8 @@ class SampleAdaptive(Selector):
         assert self.naive_samples is not None
         threshold = otsu_threshold(self._history[self._visited])
         if threshold is not None:
-            self.naive_samples = self._visited & (self._history < threshold)
+            # In float64: rounded to float32, the threshold may meet the value below it.
+            self.naive_samples = self._visited & (self._history.astype(np.float64) < threshold)
 
     def state(self) -> dict[str, np.ndarray]:
         """History and sides: 6 bytes a sample."""

@@ -62,12 +62,14 @@ def stratified_order(signals: Signals, epoch: int) -> np.ndarray:
 
     The j-th of a class's n_c samples (in random order) is put at place (j + v_c) / n_c of the unit interval,
     v_c uniform. So a stretch of k places holds k n_c / n of each class, up to one or two; where that is less
-    than 1, some of these classes, at random.
+    than 1, some of these classes, at random. The spacing goes on across the end of the interval, so the order
+    may begin anywhere: it does at a random place, which makes every sample's place uniform.
 
     Returns:
         int64 (n,).
     """
     numbers, counts = compact(signals.targets)
     ranks = ranks_within(numbers, counts, random_keys(signals, epoch))
-    phases = signals.uniforms(np.arange(len(counts)), epoch, SLOT, draw=1)
-    return np.argsort((ranks + phases[numbers]) / counts[numbers], kind="stable")
+    *phases, start = signals.uniforms(np.arange(len(counts) + 1), epoch, SLOT, draw=1)
+    order = np.argsort((ranks + np.array(phases)[numbers]) / counts[numbers], kind="stable")
+    return np.roll(order, int(start * len(order)))
