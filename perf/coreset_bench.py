@@ -87,7 +87,12 @@ def run(*, class_size: int = 5000, rounds: int = 5, largest: int = 40_000, slice
     report: dict[str, Any] = {
         "benchmark": "coreset",
         "machine": describe(),
-        "setting": {"threads": threads, "limit_bytes": LIMIT_BYTES, "lazy_up_to": LAZY_UP_TO},
+        "setting": {
+            "threads": threads,
+            "limit_bytes": LIMIT_BYTES,
+            "lazy_up_to": LAZY_UP_TO,
+            "load_before": os.getloadavg()[0],
+        },
     }
     with ThreadPoolExecutor(threads) as pool:
         report["job"] = _job(class_size, rounds, pool)

@@ -25,8 +25,8 @@ from .rows import Rows, make_rows
 from .unit_rows import unit_rows
 
 #: Samples up to which "auto" is lazy. Choosing 10 % (10 coordinates) lazily takes 0.1 s of CPU for 5000
-#: samples, 4 s for 20 000 and 17 s for 40 000; stochastic (epsilon 0.01) takes 0.06, 1.5 and 6 s, and loses 0.2 % of F
-#: (perf/results/coreset-cpu.json).
+#: samples, 4 s for 20 000 and 17 s for 40 000; stochastic (epsilon 0.01) takes 0.06, 1.5 and
+#: 6 s, and loses 0.2 % of F (perf/results/coreset-cpu.json).
 LAZY_UP_TO = 20_000
 
 
