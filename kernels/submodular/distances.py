@@ -17,7 +17,7 @@ import numpy as np
 
 from fieldloom.errors import ArgumentError
 
-from .pairwise import BITS, ROWS, farthest, scan_rows
+from .pairwise import BITS, ROWS, scan_rows
 
 #: Memory that distances may take, in bytes.
 LIMIT_BYTES = 1 << 29
@@ -101,6 +101,15 @@ def scaled_columns(vectors: np.ndarray) -> tuple[np.ndarray, np.float32, float]:
     """
     exponent = math.frexp(float(np.abs(vectors).max(initial=0)))[1]
     columns = np.ascontiguousarray(np.ldexp(vectors, -exponent).T)
-    bound = 2.002 * math.sqrt(farthest(columns)) or 1.0  # 0.1 % for its own rounding; 0: all are equal
+    bound = 2.002 * math.sqrt(_farthest(columns)) or 1.0  # 0.1 % for its own rounding; 0: all are equal
     bits = math.frexp(bound)[1]
     return columns, np.float32(2.0 ** (BITS - bits)), math.ldexp(1.0, bits - BITS + exponent)
+
+
+def _farthest(columns: np.ndarray) -> float:
+    """Largest squared distance of any sample to the first, with the kernels' bits."""
+    squares = np.zeros(columns.shape[1], np.float32)
+    for column in columns:
+        difference = column - column[0]
+        squares += difference * difference
+    return float(squares.max())

@@ -152,17 +152,3 @@ def scan_rows(columns, scale, counts, first, last, sums, out):  # type: ignore[n
                 else:
                     sums[top + r] += _total(into)
     return largest
-
-
-@entry
-def farthest(columns):  # type: ignore[no-untyped-def]
-    """Largest squared distance of any sample to the first."""
-    m = columns.shape[1]
-    squares = np.empty((1, TILE), np.float32)
-    largest = f32(0)
-    for start in range(0, m, TILE):
-        width = min(TILE, m - start)
-        _squares(columns, i64(0), i64(1), start, width, squares)
-        for i in range(width):
-            largest = max(largest, squares[0, i])
-    return largest
