@@ -39,7 +39,7 @@ METHODS: dict[str, Callable[[int], Any]] = {
 
 
 def read(path: Path | None, part: str, limit: int) -> tuple[Any, int]:
-    """The first images of a part, and the number of classes."""
+    """Some images of a part, drawn with a fixed seed (data sets are often sorted); the number of classes."""
     if path is None:
         from fieldloom.perf.photos import draw_photo
 
@@ -48,8 +48,8 @@ def read(path: Path | None, part: str, limit: int) -> tuple[Any, int]:
         return (pictures, np.arange(limit) % 8), 8
     with np.load(path) as file:
         labels, bounds, data = (file[f"{part}_{name}"] for name in ("labels", "offsets", "jpeg"))
-    n = min(limit, len(labels))
-    pairs: Data = [(data[bounds[i] : bounds[i + 1]].tobytes(), int(labels[i])) for i in range(n)]
+    chosen = np.sort(np.random.default_rng(0).permutation(len(labels))[:limit])
+    pairs: Data = [(data[bounds[i] : bounds[i + 1]].tobytes(), int(labels[i])) for i in chosen.tolist()]
     return pairs, int(labels.max()) + 1
 
 
@@ -160,7 +160,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data", type=Path, help="an .npz of JPEGs; drawn pictures if left out")
-    parser.add_argument("--images", type=int, default=5000, help="train on the first so many")
+    parser.add_argument("--images", type=int, default=5000, help="train on so many")
     parser.add_argument("--test-images", type=int, default=2000)
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--seeds", type=int, default=1)
