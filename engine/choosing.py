@@ -75,6 +75,14 @@ class Chooser:
             self._decided = {e: s for e, s in self._decided.items() if abs(e - epoch) <= 1}
         return self._decided[epoch]
 
+    def known(self, epoch: int) -> bool:
+        """Whether an epoch's `selection` is at hand, or follows from the epoch alone.
+
+        A selector that hears signals is not asked about the past: it would answer by what it knows now.
+        """
+        at_hand = self._manual is not None or self._selector is None or epoch in self._decided
+        return at_hand or not self.signals.names
+
     def _checked(self, chosen: Any) -> Selection | None:
         if chosen is None:
             return None

@@ -233,7 +233,8 @@ class DataLoader(Steered, Resumable):
 
         A recipe that mixes needs the epoch's plan for that, and the sample's group: then the sample must
         be in the plan of the present selection, and up to a group's other samples are read; of a sample that
-        several ranks get, it is this rank's. A selector is asked for the epoch's selection anew.
+        several ranks get, it is this rank's. Of a selector that hears signals only the epoch under way (or
+        the next, once decided) can be replayed: its choices for others are not kept.
 
         Args:
             sample: Its id.
@@ -248,6 +249,12 @@ class DataLoader(Steered, Resumable):
         sample = whole_number("", "sample", sample, 0, len(self.source) - 1)
         epoch = whole_number("", "epoch", epoch, 0, MAX_EPOCH)
         occurrence = whole_number("", "occurrence", occurrence, 0, 255)
+        if not self._chooser.known(epoch):
+            raise ArgumentError.make(
+                f"replay of epoch {epoch}",
+                why="the selector's choice for it is not at hand",
+                remedy="Replay the epoch under way, or select its samples by hand in a loader of your own.",
+            )
         selection = self._chooser.selection(epoch)
         if self.plan.mixing is None and (selection is None or selection.strength is None):
             alone = EpochPlan(epoch, np.array([sample]), np.array([occurrence], np.uint8), None)

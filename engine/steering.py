@@ -95,3 +95,4 @@ class Steered:
             for batch in other:
                 batch.epoch, batch.scoring = self._epoch, True
                 yield batch
+            self._chooser.signals.excuse([bad.sample for bad in other.ledger.bad if bad.action == "skip"])

@@ -240,3 +240,30 @@ def test_a_selector_chooses_among_files_that_can_be_bad() -> None:
         for batch in some.scoring_pass(batch_size=11):
             some.feedback(batch, loss=loss_of(batch))
         assert sum(len(batch) for batch in some) == 9
+
+
+def test_a_sample_that_cannot_be_read_does_not_block_scoring(tmp_path: Path) -> None:
+    files = []
+    for k in range(N):
+        path = tmp_path / f"{k}.png"
+        Image.fromarray(IMAGES[k]).save(path)
+        files.append((path, int(LABELS[k])))
+    files[11][0].write_bytes(b"no image")
+    with loader(fl.Coreset(0.3), files, on_bad_sample="skip") as some:
+        for batch in some.scoring_pass():
+            some.feedback(batch, logits=torch.randn(len(batch), 3))
+        assert 0 < sum(len(batch) for batch in some) <= 9
+
+
+def test_replay_asks_no_selector_about_the_past() -> None:
+    selector = Hardest(9)
+    with loader(selector, augment=[fl.RandAugment(), fl.MixUp()]) as some:
+        for batch in some:
+            some.feedback(batch, loss=loss_of(batch))
+        list(some)
+        batch = next(iter(some))
+        sample = int(batch.ids[0])
+        np.testing.assert_array_equal(some.replay(sample, 2).numpy(), batch.images[0].numpy())
+        with pytest.raises(ArgumentError, match="not at hand"):
+            some.replay(sample, 0)
+        assert selector.asked == [0, 1, 2]

@@ -48,6 +48,11 @@ class Signals:
         self.targets, self.names, self.seed = targets, tuple(names), seed
         self._values: dict[str, torch.Tensor] = {}
         self._epochs: dict[str, torch.Tensor] = {}
+        self._unreadable = np.zeros(len(targets), bool)
+
+    def excuse(self, ids: list[int]) -> None:
+        """Samples that a scoring pass has skipped because they are bad: nobody can report them."""
+        self._unreadable[ids] = True
 
     @property
     def n_samples(self) -> int:
@@ -108,7 +113,7 @@ class Signals:
 
         Args:
             name: The signal.
-            complete: Every sample must have been reported.
+            complete: Every sample must have been reported, but for those that scoring passes had to skip.
 
         Raises:
             StateError: Nothing was reported, or `complete` and some sample was not.
@@ -136,7 +141,7 @@ class Signals:
                 why="nothing was reported yet",
                 remedy=f"Call {call} in the training loop, or for each batch of loader.scoring_pass().",
             )
-        missing = int((~self.seen(name)).sum())
+        missing = int((~self.seen(name) & ~self._unreadable).sum())
         if complete and missing:
             raise StateError.make(
                 f"the selector needs {name!r} of every sample",
