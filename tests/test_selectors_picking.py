@@ -43,6 +43,7 @@ PICKERS = {
     "coreset": lambda **o: Coreset(0.3, **o),
     "coreset outer": lambda **o: Coreset(0.3, features="outer", **o),
     "coreset tensors": lambda **o: Coreset(0.3, method="tensors", **o),
+    "coreset parts": lambda **o: Coreset(0.3, part_size=20, **o),
     "coreset stochastic": lambda **o: Coreset(0.3, method="stochastic", **o),
     "graph cut": lambda **o: GraphCut(0.3, **{"warmup": 0, **o}),
     "k-center": lambda **o: KCenter(0.3, **{"warmup": 0, **o}),
@@ -415,3 +416,21 @@ def test_coreset_state_keeps_strength() -> None:
 def test_options(cls: type, options: dict, message: str) -> None:
     with pytest.raises(ArgumentError, match=message):
         cls(**{"fraction": 0.5, **options})
+
+
+def test_large_classes_are_picked_from_in_parts() -> None:
+    """Two rounds: as many samples, other ones than greedy over the whole class, and nearly as good."""
+    parts, whole = (picker.select(0, signals()) for picker in (Coreset(0.3, part_size=20), Coreset(0.3)))
+    assert parts is not None
+    assert whole is not None
+    assert len(parts.ids) == len(whole.ids)
+    small = np.isin(TARGETS[whole.ids], LABELS[np.array(COUNTS) <= 20])
+    np.testing.assert_array_equal(parts.ids[np.isin(parts.ids, whole.ids[small])], whole.ids[small])
+    assert not np.array_equal(parts.ids, whole.ids)
+
+    def cost(ids: np.ndarray) -> float:
+        classes = [(of_class(c), ids[TARGETS[ids] == c]) for c in LABELS.tolist()]
+        pairs = [np.linalg.norm(P[own][:, None] - P[picked][None], axis=2) for own, picked in classes]
+        return float(sum(distances.min(1).sum() for distances in pairs))
+
+    assert cost(parts.ids) <= 1.2 * cost(whole.ids)

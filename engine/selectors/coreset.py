@@ -5,7 +5,7 @@ from concurrent.futures import Executor
 import numpy as np
 
 from fieldloom.kernels.philox import stream_word
-from fieldloom.options import choice
+from fieldloom.options import choice, whole_number
 from fieldloom.selection import Selection
 
 from .drawing import SLOT, size_of
@@ -39,6 +39,9 @@ class Coreset(Picking):
             deviation of squared distances at most sqrt(8 / projection)).
         threads: Threads that work on classes side by side; None takes the processors available, at most 8.
             The choice does not depend on it.
+        part_size: Classes of more samples than this are dealt at random into parts no larger: greedy picks in
+            each part, then among all that was picked (GreeDi, two rounds). For classes whose distances, the
+            square of their size, take too long; None: never.
 
     Needs: logits ("outer": and embeddings) of every sample, from `DataLoader.scoring_pass` every R epochs.
     Memory: the signal's 2 C + 4 bytes a sample (embeddings: 2 D + 4 more); while choosing, vectors of 256 MiB
@@ -62,8 +65,10 @@ class Coreset(Picking):
         warmup: int = 0,
         projection: int = 512,
         threads: int | None = None,
+        part_size: int | None = None,
     ) -> None:
         super().__init__(fraction, features, projection, True, equal, every, warmup, threads)
+        self.part_size = None if part_size is None else whole_number(self, "part_size", part_size, 2, 2**32)
         self.method = choice(self, "method", method, METHODS)
         self.mode = choice(self, "mode", mode, MODES)
         choice(self, "features", features, ("logits", "outer"))
@@ -87,14 +92,27 @@ class Coreset(Picking):
         if self.method == "tensors":
             return _pick_by_tensors(group, self.signals[0])
         from fieldloom.kernels.submodular.facility import facility_location_classes
+        from fieldloom.kernels.submodular.partition import partitioned
 
         # Classes keep their numbers, also on other ranks: they key the candidates of stochastic greedy.
         seed = group.signals.seed
+        words = [0, group.epoch, stream_word(0, 0, SLOT), seed & 0xFFFFFFFF, seed >> 32]
+        counts = np.bincount(group.labels, minlength=len(group.budgets))
+        large = (counts > (self.part_size or counts.max(initial=0))) & (group.budgets > 0)
         chosen = facility_location_classes(
-            group.vectors, group.labels, group.budgets, executor=executor, method=self.method,
-            rng_words=[0, group.epoch, stream_word(0, 0, SLOT), seed & 0xFFFFFFFF, seed >> 32],
+            group.vectors, group.labels, np.where(large, 0, group.budgets), executor=executor,
+            method=self.method, rng_words=words,
         )  # fmt: skip
-        return [(part.indices, part.weights) for part in chosen]
+        found = [(part.indices, part.weights) for part in chosen]
+        for c in np.flatnonzero(large).tolist():
+            assert self.part_size is not None
+            rows = np.flatnonzero(group.labels == c)
+            part = partitioned(
+                group.vectors[rows], int(group.budgets[c]), -(-len(rows) // self.part_size),
+                method=self.method, rng_words=[c, *words[1:]], executor=executor,
+            )  # fmt: skip
+            found[c] = rows[part.indices], part.weights
+        return found
 
 
 def _pick_by_tensors(group: Group, signal: str) -> list[tuple[np.ndarray, np.ndarray]]:
