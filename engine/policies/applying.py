@@ -14,7 +14,7 @@ from fieldloom.kernels.stages.program import run_programs
 from fieldloom.options import choice, color, whole_number
 
 from .external import check_within, on_host, to_array
-from .randaugment import INTERPOLATIONS
+from .operations import INTERPOLATIONS, is_tensor
 from .spaces import SPACES
 
 _SPACES = ("madaug", "standard", "wide")
@@ -138,7 +138,7 @@ def expand_operations(
     n, count = len(images), len(SPACES[space].ranges)
     levels = _table("expand_operations", "magnitudes", magnitudes, (n, count))
     own = np.repeat(_ids("expand_operations", ids, n), count)
-    repeated = images.repeat_interleave(count, 0) if _is_tensor(images) else np.repeat(images, count, 0)
+    repeated = images.repeat_interleave(count, 0) if is_tensor(images) else np.repeat(images, count, 0)
     views = apply_policy(
         repeated, np.tile(np.arange(count), n)[:, None], levels.reshape(-1, 1),
         space=space, seed=seed, epoch=epoch, ids=own, interpolation=interpolation, fill=fill,
@@ -146,13 +146,9 @@ def expand_operations(
     return views.reshape(n, count, *views.shape[1:])
 
 
-def _is_tensor(images: object) -> bool:
-    return type(images).__module__.partition(".")[0] == "torch"
-
-
 def _planes(images: Any) -> tuple[np.ndarray, Any]:
     """A copy as uint8 (n, 3, height, width), and how to give such planes the form of `images` again."""
-    tensor = _is_tensor(images)
+    tensor = is_tensor(images)
     if tensor and images.device.type != "cpu":
         raise ArgumentError.make(
             f"apply_policy images on {images.device}", why="it runs on the CPU", remedy="Pass images.cpu()."

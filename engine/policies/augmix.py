@@ -6,7 +6,7 @@ from fieldloom.errors import ArgumentError
 from fieldloom.kernels.stages.policies import MAX_DEPTH, MAX_WIDTH, Chains
 from fieldloom.options import choice, color, flag, is_whole, number, whole_number
 
-from .randaugment import INTERPOLATIONS
+from .operations import INTERPOLATIONS
 from .spaces import AUGMIX, AUGMIX_MORE
 
 

@@ -7,7 +7,7 @@ from functools import cache
 from fieldloom.kernels.stages.policies import Entry, Pairs, Range
 from fieldloom.options import choice, color
 
-from .randaugment import INTERPOLATIONS
+from .operations import INTERPOLATIONS
 from .spaces import SPACES
 
 # Sub-policies of two operations: abbreviation, probability, and after the slash a magnitude from 0 to 9.

@@ -10,7 +10,7 @@ from fieldloom.errors import ArgumentError
 from fieldloom.kernels.stages.policies import PerSample
 from fieldloom.options import choice, color, is_number, number, whole_number
 
-from .randaugment import INTERPOLATIONS
+from .operations import INTERPOLATIONS
 from .spaces import SPACES
 
 #: MADAug's operations in the order of its policy head's outputs.

@@ -13,7 +13,7 @@ from fieldloom.kernels.stages.program import run_programs
 from fieldloom.options import choice, color, number, whole_number
 
 #: How geometric operations read between pixels.
-_INTERPOLATIONS = ("nearest", "bilinear")
+INTERPOLATIONS = ("nearest", "bilinear")
 #: Largest side of an image.
 _LARGEST = 8192
 
@@ -75,7 +75,7 @@ def apply_operation(
     index = operation_index(name)
     value = _magnitude(name, magnitude)
     rgb = color("apply_operation", "fill", fill)
-    choice("apply_operation", "interpolation", interpolation, _INTERPOLATIONS)
+    choice("apply_operation", "interpolation", interpolation, INTERPOLATIONS)
     seed = whole_number("apply_operation", "seed", seed, 0, 2**64 - 1)
     batch = _batch(image)
     n, height, width = batch.shape[:3]
@@ -91,7 +91,7 @@ def apply_operation(
     low, high = np.uint32(seed & 0xFFFFFFFF), np.uint32(seed >> 32)
     run_programs(steps[:, None], samples, planes, low, high, 0, n)
     out = np.ascontiguousarray(planes.transpose(0, 2, 3, 1)).reshape(image.shape)
-    if not _is_tensor(image):
+    if not is_tensor(image):
         return out
     import torch
 
@@ -118,17 +118,18 @@ def _magnitude(name: str, magnitude: float | None) -> float:
     return number(owner, "magnitude", magnitude, taken.low, taken.high)
 
 
-def _is_tensor(image: object) -> bool:
+def is_tensor(image: object) -> bool:
+    """Whether it is torch's."""
     return type(image).__module__.partition(".")[0] == "torch"  # by name, so that nobody imports torch for it
 
 
 def _batch(image: Any) -> np.ndarray:
     """The image or the images as an array (n, height, width, 3), not copied."""
-    if _is_tensor(image) and image.device.type != "cpu":
+    if is_tensor(image) and image.device.type != "cpu":
         raise ArgumentError.make(
             f"apply_operation image on {image.device}", why="it runs on the CPU", remedy="Pass image.cpu()."
         )
-    array = image.detach().numpy() if _is_tensor(image) else image
+    array = image.detach().numpy() if is_tensor(image) else image
     if not isinstance(array, np.ndarray) or array.dtype != np.uint8:
         raise ArgumentError.make(
             f"apply_operation image of type {getattr(array, 'dtype', type(array).__name__)}",

@@ -8,9 +8,9 @@ from fieldloom.errors import ArgumentError
 from fieldloom.kernels.stages.policies import Pick, Range
 from fieldloom.options import choice, color, is_number, number, whole_number
 
+from .operations import INTERPOLATIONS
 from .spaces import SPACES, Space
 
-INTERPOLATIONS = ("nearest", "bilinear")
 _SPACES = ("standard", "wide", "timm", "timm_increasing", "timm_3a", "uda", "fixmatch")
 
 

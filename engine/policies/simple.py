@@ -7,7 +7,7 @@ from fieldloom.kernels.stages.operations import OPERATIONS, operation_index
 from fieldloom.kernels.stages.policies import NEUTRAL, Pick, Range
 from fieldloom.options import choice, color, flag, is_number, number, pair
 
-from .randaugment import INTERPOLATIONS
+from .operations import INTERPOLATIONS
 
 _Span = float | tuple[float, float]
 

@@ -9,6 +9,7 @@ from numpy import float32 as f32
 from .beta import beta
 from .mixing import USER_TABLE, CutMix, FMix, Mix, Mixing, MixUp, ResizeMix, UserMasks, mask_stride
 from .partners import find_partners
+from .policy_values import index_below
 from .records import BLEND, BOX, FINISH, MASK, MASK_PLANES, PASTE
 from .staged import Groups, Mixture
 
@@ -137,7 +138,7 @@ def _draw(item: Mix, keys: "Keys", height: int, width: int, first: int) -> _Draw
             return _draw_mask(item, keys, height, width, first)
         case UserMasks():
             sets, ways = item.shares.shape
-            index = _below(keys.words(item.slot, first)[:, 0], sets)
+            index = index_below(keys.words(item.slot, first)[:, 0], sets)
             offset = (index * ((ways - 1) * height * width)).astype(np.uint64)
             return _Drawn(item.shares[index], item.shares[index, 0], {"mode": MASK_PLANES, "masks": offset})
 
@@ -148,12 +149,12 @@ def _draw_box(item: CutMix, keys: "Keys", height: int, width: int, first: int) -
     if item.minmax is None:
         own = beta(item.alpha, item.alpha, keys, item.slot, first + 1).astype(np.float64)
         sides = np.floor(np.sqrt(1 - own)[:, None] * size).astype(np.int64)
-        start = _below(words[:, 2:], size) - sides // 2
+        start = index_below(words[:, 2:], size) - sides // 2
         low, high = np.maximum(start, 0), np.minimum(start + sides, size)
         return _boxed(BOX, low, high, own, height, width)
     least, most = (np.floor(share * size).astype(np.int64) for share in item.minmax)
-    sides = least + _below(words[:, :2], most - least + 1)
-    low = _below(words[:, 2:], size - sides + 1)
+    sides = least + index_below(words[:, :2], most - least + 1)
+    low = index_below(words[:, 2:], size - sides + 1)
     return _boxed(BOX, low, low + sides, None, height, width)
 
 
@@ -163,7 +164,7 @@ def _draw_paste(item: ResizeMix, keys: "Keys", height: int, width: int, first: i
     unit = keys.units(item.slot, first)[:, 0].astype(np.float64)
     zoom = item.low + (item.high - item.low) * unit
     sides = np.floor(zoom[:, None] * size).astype(np.int64)
-    low = np.minimum(np.maximum(_below(words[:, 2:], size) - sides // 2, 0), size - sides)
+    low = np.minimum(np.maximum(index_below(words[:, 2:], size) - sides // 2, 0), size - sides)
     drawn = _boxed(PASTE, low, low + sides, 1 - zoom**2, height, width)
     drawn.fields["antialias"] = int(item.antialias)
     return drawn
@@ -241,8 +242,3 @@ def _two(own: np.ndarray) -> np.ndarray:
     out = np.empty((len(own), 2))
     out[:, 0], out[:, 1] = own, 1 - own
     return out
-
-
-def _below(words: np.ndarray, n: int | np.ndarray) -> np.ndarray:
-    """Words as integers from 0 to n - 1, int64."""
-    return ((words.astype(np.uint64) * np.asarray(n).astype(np.uint64)) >> np.uint64(32)).astype(np.int64)

@@ -116,9 +116,9 @@ def unit(words: np.ndarray) -> np.ndarray:
     return (words >> np.uint32(8)).astype(np.float32) * np.float32(2.0**-24)
 
 
-def index_below(words: np.ndarray, count: int) -> np.ndarray:
-    """uint32 words as int64 in 0..count - 1, uniform up to count / 2^32."""
-    return (words.astype(np.uint64) * np.uint64(count) >> np.uint64(32)).astype(np.int64)
+def index_below(words: np.ndarray, count: int | np.ndarray) -> np.ndarray:
+    """uint32 words as int64 in 0..count - 1, uniform up to count / 2^32; `count` may be an array."""
+    return (words.astype(np.uint64) * np.asarray(count).astype(np.uint64) >> np.uint64(32)).astype(np.int64)
 
 
 def whole_centers(words: np.ndarray, columns: Columns) -> np.ndarray:
