@@ -43,8 +43,16 @@ class Chooser:
         self._selector, self._rank = selector, rank
         self.signals = Signals(targets, tuple(getattr(selector, "signals", ())), seed)
         self._manual: Selection | None = None
+        self._begun: int | None = None
         #: Decisions by epoch: of the one under way, and of the next once somebody asked.
         self._decided: dict[int, Selection | None] = {}
+
+    def begin(self, epoch: int, *, resumed: bool) -> Selection | None:
+        """The selection of an epoch that starts now, and that nothing changes any more."""
+        if self._begun == epoch and not resumed:  # once more from the beginning, by what is chosen now
+            self._decided.pop(epoch, None)
+        self._begun = epoch
+        return self.selection(epoch)
 
     def select(self, ids: Any, weights: Any, repeats: Any, strength: Any) -> None:
         """Choose by hand; `ids` None gives the choice back to the selector, if there is one."""
@@ -56,15 +64,25 @@ class Chooser:
                     remedy="Pass ids.",
                 )
             self._manual = None
+            self._forget()
             return
         n = self.signals.n_samples
         selection = Selection.checked(ids, weights, n, strength, repeats)
         plan_epoch(n, selection, shuffle=False, seed=0, epoch=0)  # refuses too many repeats now
         self._manual = selection
+        self._forget()
+
+    def _forget(self) -> None:
+        """Void what was decided on epochs that have not begun."""
+        self._decided = {e: s for e, s in self._decided.items() if e == self._begun}
 
     def selection(self, epoch: int) -> Selection | None:
         """What an epoch holds; None is every sample once. A selector is asked once an epoch."""
+        if epoch in self._decided:
+            return self._decided[epoch]
         if self._manual is not None or self._selector is None:
+            if epoch == self._begun:
+                self._decided[epoch] = self._manual
             return self._manual
         if epoch not in self._decided:
             if self._rank.world > 1 and self.signals.names:
@@ -148,7 +166,8 @@ class Chooser:
             load(parts["selector"])
         self._manual = Selection(**parts["manual"]) if "manual" in parts else None
         self._decided = {}
-        if epoch is not None and self._selector is not None and self._manual is None:
+        self._begun = epoch
+        if epoch is not None:
             self._decided[epoch] = Selection(**parts["decided"]) if "decided" in parts else None
 
 

@@ -182,6 +182,7 @@ class DataLoader(Steered, Resumable):
                 remedy="Call set_epoch, or take another seed.",
             )
         self._stop()
+        self._chooser.begin(self._epoch, resumed=self._resume_at > 0)
         own = self._part(self._plan(self._epoch), self.rank)
         first, self._resume_at = self._resume_at, 0
         self._epoch += 1

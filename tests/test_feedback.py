@@ -267,3 +267,18 @@ def test_replay_asks_no_selector_about_the_past() -> None:
         with pytest.raises(ArgumentError, match="not at hand"):
             some.replay(sample, 0)
         assert selector.asked == [0, 1, 2]
+
+
+def test_a_choice_by_hand_leaves_the_epoch_under_way_alone() -> None:
+    with loader(batch_size=4) as some, loader(batch_size=4) as other:
+        iterator = iter(some)
+        next(iterator)
+        some.select([1, 2, 3])
+        assert len(some) == 8
+        state = some.state_dict()
+        rest = [batch.ids.tolist() for batch in iterator]
+        other.load_state_dict(state)
+        assert [batch.ids.tolist() for batch in other] == rest
+        assert len(rest) == 7
+        for each in (some, other):
+            assert sorted(i for batch in each for i in batch.ids.tolist()) == [1, 2, 3]
