@@ -1,5 +1,7 @@
 """A click group whose commands end with one clean line and an exit code, never with a traceback."""
 
+import importlib
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -11,11 +13,28 @@ DATA, USAGE, INTERRUPTED = 1, 2, 130
 
 
 class CommandGroup(click.Group):
-    """Lists its commands in the order of their definition, and turns errors into exit codes."""
+    """Lists its commands in the order of their definition, and turns errors into exit codes.
+
+    Args:
+        table: Name -> module whose `command` it is, imported when that command is asked for.
+        *args: As for `click.Group`.
+        **options: As for `click.Group`.
+    """
+
+    def __init__(self, *args: Any, table: Mapping[str, str] | None = None, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._table = dict(table or {})
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names as defined: the order in which people meet them."""
-        return list(self.commands)
+        return [*self._table, *self.commands]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name; its module is imported now."""
+        if cmd_name in self._table:
+            command: click.Command = importlib.import_module(self._table[cmd_name]).command
+            return command
+        return super().get_command(ctx, cmd_name)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command.
