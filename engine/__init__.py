@@ -280,6 +280,14 @@ if TYPE_CHECKING:
     )
 
 
+def _graph_recipes() -> Any:
+    return importlib.import_module("fieldloom.graph_recipes").GraphRecipes()
+
+
+# Upwards nobody imports: DALI operators ask for the compiler that is registered here.
+importlib.import_module("fieldloom.pipelines.compiling").register(_graph_recipes)
+
+
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         value = getattr(importlib.import_module(f"fieldloom.{_HOMES[name]}"), name)
