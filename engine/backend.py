@@ -57,6 +57,13 @@ class Backend(Protocol):
         """
         ...
 
+    def masks(self, keys: Keys, windows: Windows, masks: Sequence[np.ndarray], fill: int) -> "torch.Tensor":
+        """Windows of index masks, uint8 or int32 (height, width), through the geometry of `augment`.
+
+        int64 (n, height, width); `fill` is the id beyond the image where the border is constant.
+        """
+        ...
+
     def deliver(self, batch: Batch, owner: Any) -> Any:
         """What waits in the queue for the consumer; `owner` keeps the batch's sources alive."""
         ...

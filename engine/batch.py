@@ -1,8 +1,10 @@
 """What the loader delivers."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from fieldloom.errors import ArgumentError
 
 if TYPE_CHECKING:
     import torch
@@ -12,18 +14,24 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, eq=False)
 class Batch:
-    """One batch; `images, targets = batch` unpacks it.
+    """One batch; `images, targets = batch` unpacks it, and `batch["image"]` asks for a column by its name.
 
     Attributes:
         images: (n, 3, height, width), or (n, height, width, 3) in layout "NHWC"; of a recipe with several
             views (views, n, ...).
-        targets: int64 (n,), class indices; of mixed samples the class of the sample itself.
+        targets: int64 (n,), class indices; of mixed samples the class of the sample itself. Where targets are
+            several numbers, float32 (n, k), mixed by weight with their samples; where they come with the
+            samples, whatever numbers these have. -1 where there are none.
         ids: int64 (n,), sample ids.
         weights: float32 (n,), mean 1 over the epoch; of mixed samples the mean by their label weights.
         epoch: Number of the epoch.
         index: Number of the batch within it.
         mix: What mixed images are made of; None where the recipe mixes nothing.
         scoring: Whether `DataLoader.scoring_pass` delivered it.
+        masks: int64 (n, height, width), ids under the pixels, through the same geometry as the images, each
+            pixel the nearest one's id; of several views (views, n, ...); None where the source has none.
+        fields: Other columns of the source by name: tensors where they are numbers, else lists.
+        names: What the source calls "image", "target" and "mask".
     """
 
     images: "torch.Tensor"
@@ -34,13 +42,32 @@ class Batch:
     index: int
     mix: "Mix | None" = None
     scoring: bool = False
+    masks: "torch.Tensor | None" = None
+    fields: dict[str, Any] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator["torch.Tensor"]:
         yield self.images
         yield self.targets
 
     def __len__(self) -> int:
-        return len(self.targets)
+        return len(self.ids)
+
+    def keys(self) -> list[str]:
+        """Names of the columns, as the source has them: so `dict(batch)` is a dict of columns."""
+        named = ["image", "target", *(["mask"] if self.masks is not None else [])]
+        return [*(self.names.get(name, name) for name in named), *self.fields]
+
+    def __getitem__(self, name: str) -> Any:
+        """A column by the source's name for it, or by "image", "target" or "mask"."""
+        columns = {"image": self.images, "target": self.targets, "mask": self.masks}
+        own = {self.names.get(key, key): value for key, value in columns.items()}
+        for known in (own, self.fields, columns):
+            if isinstance(name, str) and known.get(name) is not None:
+                return known[name]
+        raise ArgumentError.make(
+            f"batch[{name!r}]", why="there is no such column", remedy=f"There are {', '.join(self.keys())}."
+        )
 
     def soft_targets(self, n_classes: int, smoothing: float = 0.0) -> "torch.Tensor":
         """Dense targets, float32 (n, n_classes): of mixed samples their classes by weight, else one-hot.
@@ -51,7 +78,13 @@ class Batch:
         """
         from .mixing.losses import soft_targets
 
-        if self.mix is not None:
+        if self.targets.ndim != 1 or self.targets.is_floating_point():
+            raise ArgumentError.make(
+                "soft_targets of a batch whose targets are not classes",
+                why=f"they are {self.targets.dtype} of shape {tuple(self.targets.shape)}",
+                remedy="Use batch.targets: they are mixed already.",
+            )
+        if self.mix is not None and self.mix.classes is not None:
             return soft_targets(self.mix.classes, self.mix.weights, n_classes, smoothing)
         import torch
 

@@ -1,6 +1,7 @@
 """The plan of an epoch: which sample stands where, a pure function of (seed, epoch, selection)."""
 
 import hashlib
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -14,35 +15,49 @@ from .selection import Selection
 
 #: Times that an id may stand in one epoch: occurrences have 8 bits, half of them for substitutes.
 MAX_OCCURRENCES = 128
+#: Samples whose keys are drawn together: what that takes must not grow with the data set.
+CHUNK = 1 << 16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EpochPlan:
-    """Samples in the order of delivery.
+    """Samples in the order of delivery. Ids are kept as narrow as they are: see `whole_ids`.
 
     Attributes:
         epoch: Its number.
-        ids: int64 (m,).
-        occurrences: uint8 (m,): which repeat of its id each is.
+        ids: Integers (m,), uint32 or int64.
+        occurrences: uint8 (m,): which repeat of its id each is; None: each id stands there once.
         weights: float32 (m,) with mean 1, or None for all ones.
         strength: float32 (m,) >= 0, how strongly each is augmented, or None for all ones.
         positions: int64 (m,), places in the plan of all ranks, or None where this is that plan.
-        pool: int64, ids of the plan of all ranks, or None likewise: stand-ins for bad samples.
+        pool: Ids of the plan of all ranks, or None likewise: stand-ins for bad samples.
+        bounds: int64 (batches + 1,), where each batch begins and the last one ends; None: batches are of one
+            size.
     """
 
     epoch: int
     ids: np.ndarray
-    occurrences: np.ndarray
+    occurrences: np.ndarray | None
     weights: np.ndarray | None
     strength: np.ndarray | None = None
     positions: np.ndarray | None = None
     pool: np.ndarray | None = None
+    bounds: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
 
+    def repeats(self, where: slice) -> np.ndarray:
+        """Occurrences of a stretch, uint8; a copy."""
+        if self.occurrences is None:
+            return np.zeros(len(self.ids[where]), np.uint8)
+        return self.occurrences[where].copy()
+
     def slices(self, batch_size: int, *, drop_last: bool) -> Iterator[slice]:
         """Positions of each batch."""
+        if self.bounds is not None:
+            yield from (slice(int(a), int(b)) for a, b in itertools.pairwise(self.bounds))
+            return
         for first in range(0, len(self), batch_size):
             if drop_last and first + batch_size > len(self):
                 return
@@ -63,23 +78,48 @@ class EpochPlan:
         """
         if rank.world == 1:
             return self
+        if self.bounds is not None:
+            return self._batches_of_rank(rank)
         whole, rest = divmod(len(self), batch_size * rank.world)
         parts = [np.arange(batch_size) + (b * rank.world + rank.index) * batch_size for b in range(whole)]
         if rest and not drop_last:
             each = min(-(-rest // (rank.world * multiple)) * multiple, batch_size)
             parts.append(np.arange(each) + whole * batch_size * rank.world + rank.index * each)
         positions = np.concatenate(parts) if parts else np.zeros(0, np.int64)
+        return self._at(positions)
+
+    def _batches_of_rank(self, rank: Rank) -> "EpochPlan":
+        """Every world-th batch of a plan whose batches differ in size; the last round is filled up."""
+        assert self.bounds is not None
+        n = len(self.bounds) - 1
+        steps = -(-n // rank.world)
+        own = (np.arange(steps) * rank.world + rank.index) % max(n, 1)
+        parts = [np.arange(self.bounds[b], self.bounds[b + 1]) for b in own]
+        positions = np.concatenate(parts) if parts else np.zeros(0, np.int64)
+        bounds = np.cumsum([0, *map(len, parts)])
+        return self._at(positions, bounds)
+
+    def _at(self, positions: np.ndarray, bounds: np.ndarray | None = None) -> "EpochPlan":
         at = positions % max(len(self), 1)  # beyond the end it begins anew
-        weights, strength = (None if c is None else c[at] for c in (self.weights, self.strength))
+        occurrences, weights, strength = (
+            None if column is None else column[at]
+            for column in (self.occurrences, self.weights, self.strength)
+        )
         return EpochPlan(
-            self.epoch, self.ids[at], self.occurrences[at], weights, strength, positions, self.ids
+            self.epoch, self.ids[at], occurrences, weights, strength, positions, self.ids, bounds
         )
 
     def digest(self) -> str:
         """Hash of everything that decides what is delivered."""
         made = hashlib.sha256(str(self.epoch).encode())
-        for column in (self.ids, self.occurrences, self.weights, self.strength):
+        for first in range(0, len(self), CHUNK):
+            made.update(np.ascontiguousarray(self.ids[first : first + CHUNK], np.int64).data)
+        for first in range(0, len(self), CHUNK):
+            made.update(self.repeats(slice(first, first + CHUNK)).data)
+        for column in (self.weights, self.strength):
             made.update(b"-" if column is None else np.ascontiguousarray(column).data)
+        if self.bounds is not None:
+            made.update(np.ascontiguousarray(self.bounds, np.int64).data)
         return made.hexdigest()[:32]
 
 
@@ -103,21 +143,61 @@ def plan_epoch(
         shuffle: False keeps the data set's order, or the selection's.
         seed: 64 bits.
         epoch: 32 bits.
+
+    Memory: 12 bytes a sample while it is made and 4 then, where each sample stands there once.
     """
     if selection is None:
-        ids, weights, strength = np.arange(n_samples, dtype=np.int64), None, None
-        occurrences = np.zeros(n_samples, np.uint8)
-    else:
-        ids, weights, strength = selection.ids, selection.weights, selection.strength
-        occurrences = _occurrences(ids)
+        shuffled = shuffle and n_samples > 1
+        ids = _shuffled(n_samples, seed, epoch) if shuffled else np.arange(n_samples, dtype=np.uint32)
+        return EpochPlan(epoch, ids, None, None)
+    ids, weights, strength = selection.ids, selection.weights, selection.strength
+    occurrences = _occurrences(ids)
     if shuffle and len(ids) > 1:
-        words = random_words(seed, ids, epoch, occurrences=occurrences, slot=slot_of(PLAN_POSITION, "order"))
-        keys = words[:, 0].astype(np.uint64) << np.uint64(32) | words[:, 1]
-        order = np.argsort(keys, kind="stable")
+        order = np.argsort(_order_keys(seed, ids, epoch, occurrences), kind="stable")
         ids, occurrences = ids[order], occurrences[order]
         weights = None if weights is None else weights[order]
         strength = None if strength is None else strength[order]
-    return EpochPlan(epoch, ids, occurrences, weights, strength)
+    bounds = None if shuffle else selection.bounds
+    return EpochPlan(epoch, ids, occurrences, weights, strength, bounds=bounds)
+
+
+def _order_keys(seed: int, ids: np.ndarray, epoch: int, occurrences: np.ndarray | int) -> np.ndarray:
+    """uint64 (n,), by which an epoch is sorted."""
+    words = random_words(seed, ids, epoch, occurrences=occurrences, slot=slot_of(PLAN_POSITION, "order"))
+    return words[:, 0].astype(np.uint64) << np.uint64(32) | words[:, 1]
+
+
+def _shuffled(n: int, seed: int, epoch: int) -> np.ndarray:
+    """Ids 0 .. n - 1 in the order of their keys, uint32.
+
+    The same as `argsort(keys, kind="stable")`, with 12 instead of 24 bytes a sample and without its
+    indirection: the id replaces the key's low bits, and the few runs whose high bits agree (some 45 pairs
+    among 10^7 samples) are put right by their whole keys.
+    """
+    bits = np.uint64(max(n - 1, 1).bit_length())
+    low = (np.uint64(1) << bits) - np.uint64(1)
+    packed = np.empty(n, np.uint64)
+    for first in range(0, n, CHUNK):
+        ids = np.arange(first, min(first + CHUNK, n), dtype=np.int64)
+        packed[first : first + CHUNK] = _order_keys(seed, ids, epoch, 0) & ~low | ids.astype(np.uint64)
+    packed.sort()
+    order = np.empty(n, np.uint32)
+    ties: list[np.ndarray] = []
+    for first in range(0, n, CHUNK):
+        part = packed[first : first + CHUNK + 1]
+        order[first : first + CHUNK] = part[:CHUNK] & low
+        same = (part[1:] ^ part[:-1]) <= low
+        ties.append(np.flatnonzero(same) + first)
+    _settle(order, np.concatenate(ties), seed, epoch)
+    return order
+
+
+def _settle(order: np.ndarray, ties: np.ndarray, seed: int, epoch: int) -> None:
+    """Sort runs of equal high bits by whole keys; places i of `ties` are those tied with i + 1."""
+    for run in np.split(ties, np.flatnonzero(np.diff(ties) > 1) + 1) if len(ties) else ():
+        where = slice(int(run[0]), int(run[-1]) + 2)
+        ids = order[where].astype(np.int64)
+        order[where] = ids[np.argsort(_order_keys(seed, ids, epoch, 0), kind="stable")]
 
 
 def _occurrences(ids: np.ndarray) -> np.ndarray:

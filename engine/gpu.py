@@ -105,11 +105,27 @@ class GpuBackend:
         out = out.permute(0, 3, 1, 2) if self._layout == "channels_last" else out
         return by_views(out, self._pass.fused_pass.plan.views)
 
+    def masks(self, keys: Keys, windows: Windows, masks: Sequence[np.ndarray], fill: int) -> "torch.Tensor":
+        """Enqueue the copy of the masks' windows and the kernel."""
+        element = masks[0].dtype if masks else np.dtype(np.uint8)
+        memory, pointers = upload(
+            [mask.view(np.uint8) for mask in map(np.ascontiguousarray, masks)], self._pass.device
+        )
+        shapes = np.array([mask.shape for mask in masks], np.int32).reshape(-1, 2)
+        strides = shapes[:, 1].astype(np.int64) * element.itemsize
+        sources = Sources(pointers, shapes[:, 0], shapes[:, 1], strides, memory)
+        made = self._pass.index_maps(keys, windows, sources, element, ignore=fill)
+        return by_views(made.long(), self._pass.fused_pass.plan.views)
+
     def deliver(self, batch: Batch, owner: Any) -> OnDevice:
         """Enqueue the copy of targets and weights, and the event; ids and pixel shares stay on the host."""
         mix = batch.mix
         if mix is None:
             batch.targets, batch.weights = self._columns([batch.targets, batch.weights])
+        elif mix.classes is None:
+            batch.targets, batch.weights, mix.weights = self._columns(
+                [batch.targets, batch.weights, mix.weights]
+            )
         else:
             columns = [batch.targets, mix.classes, batch.weights, mix.weights]
             batch.targets, mix.classes, batch.weights, mix.weights = self._columns(columns)
@@ -137,7 +153,8 @@ class GpuBackend:
         """Let the consumer's current stream wait for the batch; the host goes on at once."""
         batch = waiting.batch
         mixed = () if batch.mix is None else (batch.mix.classes, batch.mix.weights)
-        self._order.hand_over(waiting.event, (batch.images, batch.targets, batch.weights, *mixed))
+        tensors = (batch.images, batch.targets, batch.weights, batch.masks, *mixed)
+        self._order.hand_over(waiting.event, tuple(t for t in tensors if t is not None))
         return batch
 
     def _release(self) -> None:

@@ -44,17 +44,22 @@ class Handoff(Generic[Item]):
             self._items.append(item)
             self._changed.notify_all()
 
-    def get(self) -> Item:
+    def get(self, timeout_s: float | None = None) -> Item:
         """Take the oldest item.
 
         Raises:
             Closed: There is none and none will come.
+            TimeoutError: None came within `timeout_s`.
         """
         start = time.perf_counter()
         with self._changed:
             while not self._items and not self._closed:
+                left = 0.5 if timeout_s is None else start + timeout_s - time.perf_counter()
+                if left <= 0:
+                    self.waited_get_s += time.perf_counter() - start
+                    raise TimeoutError
                 # A bounded wait lets Ctrl-C through on every platform.
-                self._changed.wait(0.5)
+                self._changed.wait(min(left, 0.5))
             self.waited_get_s += time.perf_counter() - start
             if not self._items:
                 raise Closed

@@ -67,6 +67,15 @@ class HostBackend:
             self._pass(keys, windows, sources, out, self._pool, samples, stages)
         return by_views(to_tensor(out, form.dtype, self._layout), form.views)
 
+    def masks(self, keys: Keys, windows: Windows, masks: Sequence[np.ndarray], fill: int) -> "torch.Tensor":
+        """See `Backend`."""
+        import torch
+
+        element = masks[0].dtype if masks else np.dtype(np.uint8)
+        sources = Sources.of_arrays(masks)
+        made = self._pass.index_maps(keys, windows, sources, element, executor=self._pool, ignore=fill)
+        return by_views(torch.from_numpy(made).long(), self._pass.plan.views)
+
     def deliver(self, batch: Batch, owner: Any) -> Batch:
         """The batch itself."""
         return batch

@@ -4,7 +4,7 @@ import atexit
 import contextlib
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,12 +46,19 @@ class LoaderIterator(Iterator[Batch]):
     """
 
     def __init__(
-        self, production: Production, plan: EpochPlan, *, drop_last: bool, prefetch: int, first: int = 0
+        self,
+        production: Production,
+        plan: EpochPlan,
+        *,
+        drop_last: bool,
+        prefetch: int,
+        first: int = 0,
+        timeout_s: float | None = None,
     ) -> None:
         self._production = production
         self.taken = Taken(plan.epoch, first)
         self._pid = os.getpid()
-        self._exhausted = False
+        self._exhausted, self._timeout_s = False, timeout_s
         self.queue: Handoff[Any] = Handoff(prefetch)
         # The thread must not hold this object: dropping it is what ends an epoch that was left early.
         self.thread = threading.Thread(
@@ -74,7 +81,7 @@ class LoaderIterator(Iterator[Batch]):
         if self._exhausted:
             raise StopIteration
         try:
-            outcome: Outcome | object = self.queue.get()
+            outcome: Outcome | object = self.queue.get(self._timeout_s)
         except Closed:
             raise StateError.make(
                 "this iterator has ended",
@@ -96,10 +103,10 @@ class LoaderIterator(Iterator[Batch]):
             raise outcome
         return self._production.receive(outcome)
 
-    def __del__(self) -> None:
+    def __del__(self, getpid: Callable[[], int] = os.getpid) -> None:  # at exit `os` may be gone
         # No waiting here: the collector may run this in any thread, also in one that the producer waits for.
         queue = getattr(self, "queue", None)
-        if queue is not None and os.getpid() == self._pid:
+        if queue is not None and getpid() == self._pid:
             queue.close()
 
 

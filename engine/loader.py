@@ -25,7 +25,7 @@ from .handoff import Handoff
 from .host import HostBackend
 from .iteration import LoaderIterator, Taken
 from .ledger import Ledger
-from .options import flag, whole_number
+from .options import flag, number, whole_number
 from .policy import BadSamplePolicy
 from .production import Production
 from .ranks import Rank
@@ -76,6 +76,9 @@ class DataLoader(Steered, Resumable):
         max_pixels: Largest image, width * height, that is decoded.
         prefetch: Finished batches that may wait for the consumer.
         num_classes: Check labels against this number of classes.
+        mask_fill: Id of a mask's pixels that lie beyond the image, where `border` is "constant".
+        timeout_s: Seconds after which waiting for a batch ends in `WorkerStalled`, which names the stage and
+            the sample in hand; None waits for ever.
         epochs: Planned length of training, for mixes that stop after a fraction of it (`stop_at`).
         mix_group: Consecutive places of an epoch's plan among which mixing partners are found. Where the
             batch size is a multiple of it, mixed images do not depend on the batch size.
@@ -126,6 +129,8 @@ class DataLoader(Steered, Resumable):
         max_pixels: int = 2**27,
         prefetch: int = 2,
         num_classes: int | None = None,
+        mask_fill: int = 255,
+        timeout_s: float | None = None,
         epochs: int | None = None,
         mix_group: int = 8,
         selection: Any = None,
@@ -139,6 +144,7 @@ class DataLoader(Steered, Resumable):
         self.seed = whole_number("", "seed", seed, 0, 2**64 - 1)
         self.threads = _default_threads() if threads is None else whole_number("", "threads", threads, 1, 256)
         self._prefetch = whole_number("", "prefetch", prefetch, 1, 64)
+        self._timeout_s = None if timeout_s is None else number("", "timeout_s", timeout_s, 1e-3, 1e6)
         policy = BadSamplePolicy(on_bad_sample, max_bad)
         form = Format(
             size, dtype_name(dtype), layout, border, fill,
@@ -148,6 +154,7 @@ class DataLoader(Steered, Resumable):
         self.plan, self._augment = compile_recipe(augment, form), augment
         _warn_of_cut_groups(self.plan, self.batch_size)
         self.source = open_source(source, num_classes=num_classes)
+        _refuse_masks(self.source, self.plan)
         self.device = choose_device(
             device, decodes=self.source.stored == "encoded", resident=getattr(self.source, "device", None)
         )
@@ -156,17 +163,24 @@ class DataLoader(Steered, Resumable):
             self.source, fused_pass, backend=self._backend(fused_pass, layout), seed=self.seed,
             batch_size=self.batch_size, threads=self.threads, policy=policy,
             max_pixels=whole_number("", "max_pixels", max_pixels, 1, 2**40), log=_log_file(bad_sample_log),
+            mask_fill=whole_number("", "mask_fill", mask_fill, 0, 2**31 - 1),
         )  # fmt: skip
         self.rank = Rank.of(rank, world_size)
         self._common = {
             "size": size, "device": self.device, "threads": self.threads, "dtype": dtype, "layout": layout,
-            "border": border, "fill": fill, "on_bad_sample": on_bad_sample, "max_bad": max_bad,
+            "border": border, "fill": fill, "mask_fill": mask_fill, "timeout_s": timeout_s,
+            "on_bad_sample": on_bad_sample, "max_bad": max_bad,
             "bad_sample_log": bad_sample_log, "max_pixels": max_pixels, "prefetch": prefetch,
             "rank": self.rank.index, "world_size": self.rank.world,
         }  # fmt: skip
-        self._chooser = Chooser(self.source.targets, selection, self.seed, self.rank)
+        targets = self.source.targets
+        if targets is None:  # known when a sample is read: as many as there are, and no memory
+            targets = np.broadcast_to(np.int64(-1), (len(self.source),))
+        self._chooser = Chooser(targets, selection, self.seed, self.rank)
         self._epoch = 0
         self._resume_at = 0
+        self._whole: EpochPlan | None = None
+        self._digest: tuple[EpochPlan, str] | None = None
         self._taken: Taken | None = None
         self._under_way: tuple[Handoff[Any], threading.Thread] | None = None
         self._closed = False
@@ -183,11 +197,17 @@ class DataLoader(Steered, Resumable):
             )
         self._stop()
         self._chooser.begin(self._epoch, resumed=self._resume_at > 0)
-        own = self._part(self._plan(self._epoch), self.rank)
+        self._whole = self._plan(self._epoch)
+        own = self._part(self._whole, self.rank)
         first, self._resume_at = self._resume_at, 0
         self._epoch += 1
         iterator = LoaderIterator(
-            self._production, own, drop_last=self.drop_last, prefetch=self._prefetch, first=first
+            self._production,
+            own,
+            drop_last=self.drop_last,
+            prefetch=self._prefetch,
+            first=first,
+            timeout_s=self._timeout_s,
         )
         self._under_way = iterator.queue, iterator.thread
         self._taken = iterator.taken
@@ -196,6 +216,13 @@ class DataLoader(Steered, Resumable):
     def _plan(self, epoch: int) -> EpochPlan:
         selection = self._chooser.selection(epoch)
         return plan_epoch(len(self.source), selection, shuffle=self.shuffle, seed=self.seed, epoch=epoch)
+
+    def _plan_digest(self, epoch: int) -> str:
+        """Digest of an epoch's plan; of the one under way it is made once."""
+        plan = self._whole if self._whole is not None and self._whole.epoch == epoch else self._plan(epoch)
+        if self._digest is None or self._digest[0] is not plan:
+            self._digest = plan, plan.digest()
+        return self._digest[1]
 
     def _part(self, whole: EpochPlan, rank: Rank) -> EpochPlan:
         """What a rank delivers of an epoch."""
@@ -207,7 +234,8 @@ class DataLoader(Steered, Resumable):
         whole, world = self._plan(epoch), self.rank.world
         ranks = (Rank((self.rank.index + k) % world, world) for k in range(world))
         for plan in itertools.chain((self._part(whole, rank) for rank in ranks), (whole,)):
-            found = np.flatnonzero((plan.ids == sample) & (plan.occurrences == occurrence))
+            repeats = 0 if plan.occurrences is None else plan.occurrences
+            found = np.flatnonzero((plan.ids == sample) & (repeats == occurrence))
             if len(found):
                 return plan, int(found[0])
         return None
@@ -271,6 +299,8 @@ class DataLoader(Steered, Resumable):
 
     def _steps(self, epoch: int) -> int:
         selection = self._chooser.selection(epoch)
+        if selection is not None and selection.bounds is not None and not self.shuffle:
+            return -(-(len(selection.bounds) - 1) // self.rank.world)
         n = len(self.source) if selection is None else len(selection.ids)
         return n_batches(n, self.batch_size, drop_last=self.drop_last, world=self.rank.world)
 
@@ -375,6 +405,17 @@ def _warn_of_cut_groups(plan: PassPlan, batch_size: int) -> None:
             "are found within each batch, so mixed images depend on the batch size",
             UserWarning,
             stacklevel=3,
+        )
+
+
+def _refuse_masks(source: Any, plan: PassPlan) -> None:
+    """Masks must follow all that moves pixels."""
+    reason = plan.maps_follow() if getattr(source, "has_masks", False) else None
+    if reason is not None:
+        raise ArgumentError.make(
+            "this recipe cannot be used with masks",
+            why=reason,
+            remedy="Move pixels by crops, flips, RandomAffine and RandomField, which take masks along.",
         )
 
 

@@ -19,6 +19,7 @@ class Resumable:
     _epoch: int
     _resume_at: int
     _taken: Taken | None
+    _whole: EpochPlan | None
 
     def _check(self, what: str) -> None:
         raise NotImplementedError
@@ -27,6 +28,9 @@ class Resumable:
         raise NotImplementedError
 
     def _plan(self, epoch: int) -> EpochPlan:
+        raise NotImplementedError
+
+    def _plan_digest(self, epoch: int) -> str:
         raise NotImplementedError
 
     def _steps(self, epoch: int) -> int:
@@ -46,7 +50,7 @@ class Resumable:
         return self._identity() | {
             "epoch": epoch,
             "batch": batch,
-            "plan": self._plan(epoch).digest() if batch else None,
+            "plan": self._plan_digest(epoch) if batch else None,
             "arrays": self._chooser.state(epoch if under_way else None),
         }
 
@@ -61,7 +65,7 @@ class Resumable:
         self._check("load into")
         compare(state, self._identity())
         self._stop()
-        self._taken = None
+        self._taken = self._whole = None
         batch = state["batch"]
         self._chooser.load(state.get("arrays", {}), state["epoch"] if batch else None)
         self._epoch, self._resume_at = state["epoch"], batch

@@ -17,11 +17,14 @@ class Selection:
         weights: float32 (m,) with mean 1, or None for all equal.
         strength: float32 (m,), each sample's strength of augmentation (see `DataLoader.select`), or None
             for 1.
+        bounds: int64 (batches + 1,), where each batch begins and the last one ends, for batches of different
+            sizes (a `batch_sampler`); None: the loader's batch size cuts them. Holds without shuffling.
     """
 
     ids: np.ndarray
     weights: np.ndarray | None = None
     strength: np.ndarray | None = None
+    bounds: np.ndarray | None = None
 
     @classmethod
     def checked(
@@ -79,7 +82,9 @@ class Selection:
 
     def columns(self) -> dict[str, np.ndarray]:
         """Those of its arrays that there are, by name."""
-        named = {"ids": self.ids, "weights": self.weights, "strength": self.strength}
+        named = {
+            "ids": self.ids, "weights": self.weights, "strength": self.strength, "bounds": self.bounds,
+        }  # fmt: skip
         return {name: column for name, column in named.items() if column is not None}
 
 

@@ -7,6 +7,8 @@ import numpy as np
 from fieldloom.errors import SampleError
 from fieldloom.kernels.draws import Windows
 
+from .sources.sample import Extras
+
 
 @dataclass(slots=True)
 class Work:
@@ -25,6 +27,7 @@ class Work:
         places: Position in the batch of each image that goes to the decoder.
         fatal: What makes the whole batch impossible: a data set that is gone, a bug in a user's source.
         samples: Records of the fused pass, where they are drawn before the batch is made.
+        extras: What belongs to each sample beside its image, (n,); None: nothing does, or it is not read yet.
     """
 
     index: int
@@ -38,6 +41,7 @@ class Work:
     places: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     fatal: Exception | None = None
     samples: np.ndarray | None = None
+    extras: list[Extras | None] | None = None
 
     def keep(self, which: np.ndarray) -> None:
         """Drop the samples that are not flagged."""
@@ -49,3 +53,5 @@ class Work:
         self.strength = None if self.strength is None else self.strength[which]
         self.positions = self.positions[which]
         self.windows = Windows(self.windows.views[which], self.windows.rects[which])
+        if self.extras is not None:
+            self.extras = [extra for extra, kept in zip(self.extras, which, strict=True) if kept]

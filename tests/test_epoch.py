@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fieldloom import epoch as epoch_module
 from fieldloom.epoch import MAX_OCCURRENCES, n_batches, plan_epoch
 from fieldloom.errors import ArgumentError
 from fieldloom.selection import Selection
@@ -21,7 +22,8 @@ def plan(n=40, ids=None, weights=None, shuffle=True, seed=1, epoch=2):
 def test_each_sample_once(n: int, shuffle: bool, seed: int, epoch: int) -> None:
     ordered = plan(n, shuffle=shuffle, seed=seed, epoch=epoch)
     assert sorted(ordered.ids.tolist()) == list(range(n))
-    assert not ordered.occurrences.any()
+    assert ordered.occurrences is None
+    assert not ordered.repeats(slice(0, n)).any()
     assert ordered.weights is None
     assert len(ordered) == n
     if not shuffle:
@@ -86,5 +88,25 @@ def test_limit_of_repeats() -> None:
 
 def test_millions_of_samples() -> None:
     ordered = plan(2_000_000)
-    assert ordered.ids.nbytes == 16_000_000
-    assert ordered.occurrences.nbytes == 2_000_000
+    assert ordered.ids.nbytes == 8_000_000
+    assert ordered.occurrences is None
+
+
+@pytest.mark.parametrize("n", [2, 3, 100, 65_536, 65_537, 200_000])
+def test_the_short_way_gives_the_stable_order_of_the_keys(n: int) -> None:
+    keys = epoch_module._order_keys(7, np.arange(n), 3, 0)
+    assert np.array_equal(plan_epoch(n, None, shuffle=True, seed=7, epoch=3).ids, keys.argsort(kind="stable"))
+
+
+def test_runs_of_equal_high_bits_are_put_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys with few values: runs go over the chunks' borders, and whole keys tie too."""
+
+    def poor(seed: int, ids: np.ndarray, epoch: int, occurrences: object) -> np.ndarray:
+        return ids.astype(np.uint64) * np.uint64(7) % np.uint64(5) << np.uint64(40) | (
+            ids.astype(np.uint64) * np.uint64(11) % np.uint64(3)
+        )
+
+    monkeypatch.setattr(epoch_module, "CHUNK", 64)
+    monkeypatch.setattr(epoch_module, "_order_keys", poor)
+    found = plan_epoch(1000, None, shuffle=True, seed=0, epoch=0).ids
+    assert np.array_equal(found, poor(0, np.arange(1000), 0, 0).argsort(kind="stable"))

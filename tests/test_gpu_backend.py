@@ -267,7 +267,7 @@ def test_resident_images_are_checked() -> None:
 def test_drawing_batches_together_changes_no_bit(
     monkeypatch: pytest.MonkeyPatch, together: int, drop_last: bool
 ) -> None:
-    monkeypatch.setattr("fieldloom.production.DRAWN_TOGETHER", together)
+    monkeypatch.setattr("fieldloom.supply.DRAWN_TOGETHER", together)
     options: dict[str, Any] = {"batch_size": 3, "size": 16, "augment": FULL, "shuffle": True}
     with (
         fl.DataLoader((STACK, LABELS), drop_last=drop_last, **options) as stack,

@@ -27,12 +27,11 @@ class Signals:
     epoch of the last report; on the device of the first report. `n_bytes` says how much it is.
 
     Args:
-        targets: int64 (n,), the data set's labels.
+        targets: Integers (n,), the data set's labels; anything else of length n where it has no classes.
         names: Signals to store; others are ignored.
         seed: The loader's seed, 64 bits.
 
     Attributes:
-        targets: See Args.
         names: See Args.
         seed: See Args.
     """
@@ -45,10 +44,25 @@ class Signals:
                 why=f"{unknown[0]!r} is not a signal",
                 remedy=f"Name any of {', '.join(KINDS)}.",
             )
-        self.targets, self.names, self.seed = targets, tuple(names), seed
+        self._targets, self.names, self.seed = targets, tuple(names), seed
         self._values: dict[str, torch.Tensor] = {}
         self._epochs: dict[str, torch.Tensor] = {}
         self._unreadable = np.zeros(len(targets), bool)
+
+    @property
+    def targets(self) -> np.ndarray:
+        """The data set's labels, int64 (n,).
+
+        Raises:
+            ArgumentError: Its targets are not classes, or are known only when a sample is read.
+        """
+        if self._targets.ndim != 1 or self._targets.dtype.kind not in "iu" or self._targets.strides[0] == 0:
+            raise ArgumentError.make(
+                "this selector asks for the samples' classes",
+                why="the data set's targets are not classes, or come with the samples",
+                remedy="Give it one class index a sample, or take a selector that needs none.",
+            )
+        return np.asarray(self._targets, np.int64)
 
     def excuse(self, ids: list[int]) -> None:
         """Samples that a scoring pass has skipped because they are bad: nobody can report them."""
@@ -57,7 +71,7 @@ class Signals:
     @property
     def n_samples(self) -> int:
         """Samples of the data set."""
-        return len(self.targets)
+        return len(self._targets)
 
     @property
     def n_bytes(self) -> int:

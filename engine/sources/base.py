@@ -1,5 +1,6 @@
-"""The contract that the loader asks of every data set: ids 0..n-1, a label each, and bytes or pixels."""
+"""The contract that the loader asks of every data set: ids 0..n-1, a target each, and bytes or pixels."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
@@ -7,29 +8,44 @@ from numpy.typing import NDArray
 
 from fieldloom.errors import ArgumentError
 from fieldloom.sources.dense import DensePixels
+from fieldloom.sources.sample import Sample
 
 
 class Source:
     """A finite data set that is read by index, from any thread.
 
-    A subclass sets the three attributes and overrides `read` or `pixels`, whichever `stored` names.
-    An object that merely has these names works as well (`open_source` asks for no inheritance).
+    A subclass sets `targets` and `stored` and overrides `read` or `pixels`, whichever `stored` names; one
+    that has masks, other fields or targets that come with the samples sets `more` and overrides `sample`. An
+    object that merely has these names works as well (`open_source` asks for no inheritance).
 
     Attributes:
-        targets: Class index of each sample, int64, shape (n,), each >= 0.
+        targets: Class index of each sample, integers of any width, shape (n,), each >= 0; or several numbers
+            for each (multi-label, regression), float32 (n, k); or None: they come with the samples.
         classes: Name of each class, or None where the source has none.
         stored: "encoded" (image files: `read`) or "pixels" (decoded images: `pixels`).
+        more: Whether `sample` gives more than `read` or `pixels`: a target, a mask, fields.
+        has_masks: Whether samples have masks.
+        names: What the source calls "image", "target" and "mask", where that is something else: batches
+            can be asked by these names.
         dense: For "pixels", where all images lie if they are of one size and evenly spaced in memory: the
             loader then reaches them by arithmetic, a batch at once, and never calls `pixels` in a loop.
+        windowed: For "pixels", whether sizes are known without reading (`sizes`) and parts of an image can be
+            read (`window`): only what a crop needs is read then, ahead of time, on several threads.
     """
 
-    targets: NDArray[np.int64]
+    targets: NDArray[np.integer] | NDArray[np.float32] | None
     classes: list[str] | None = None
     stored: Literal["encoded", "pixels"] = "encoded"
+    more: bool = False
+    has_masks: bool = False
+    names: Mapping[str, str] = {}
     dense: DensePixels | None = None
+    windowed: bool = False
 
     def __len__(self) -> int:
         """Number of samples."""
+        if self.targets is None:
+            raise NotImplementedError(f"{type(self).__name__} does not say how many samples it has")
         return len(self.targets)
 
     def name(self, i: int) -> str:
@@ -55,6 +71,24 @@ class Source:
         """
         raise NotImplementedError(f"{type(self).__name__} stores {self.stored}, not pixels")
 
+    def sample(self, i: int) -> Sample:
+        """Sample `i` with all that belongs to it. Raises as `read` does."""
+        return Sample(self.read(i) if self.stored == "encoded" else self.pixels(i))
+
+    def sizes(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Height and width of these images, (len(ids), 2), without reading them (`windowed`)."""
+        raise NotImplementedError(f"{type(self).__name__} does not know its images' sizes")
+
+    def window(self, i: int, rect: tuple[int, int, int, int]) -> NDArray[np.uint8]:
+        """The part (y, x, height, width) of the image of sample `i`, as `pixels` gives it (`windowed`).
+
+        Raises as `read` does.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not read parts of images")
+
+    def close(self) -> None:
+        """Let go of open files; called by nobody but the user. Idempotent."""
+
 
 def is_source(value: object) -> bool:
     """Whether `value` meets the contract above, by its names alone."""
@@ -64,15 +98,19 @@ def is_source(value: object) -> bool:
     return getter is not None and all(hasattr(value, name) for name in needed if name)
 
 
-def checked_pixels(source: Source, sample: int) -> np.ndarray:
+def checked_pixels(image: object, source: Source, sample: int) -> np.ndarray:
     """A decoded image of a source: the kernels go through it by address, shape and strides.
 
     Raises:
         ArgumentError: It is not uint8 of shape (height, width, 3).
     """
-    image = source.pixels(sample)
-    good = isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.size
-    if not good or image.shape[2] != 3:
+    if (
+        not isinstance(image, np.ndarray)
+        or image.dtype != np.uint8
+        or image.ndim != 3
+        or image.shape[2] != 3
+        or not image.size
+    ):
         shown = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
         raise ArgumentError.make(
             f"{type(source).__name__}.pixels returned {shown}",

@@ -15,24 +15,16 @@ from fieldloom.sources.pairs import split_pairs
 from fieldloom.sources.resident import ResidentSource, is_resident
 
 ACCEPTED = (
-    "a folder of class folders, a list of (path, label) pairs, a list of (bytes, label) pairs, "
-    "a pair (images, labels) of uint8 arrays, pairs in columns, or a Source"
+    "a folder of class folders, tar shards, a packed folder, a CSV, JSONL or Parquet manifest, a list of "
+    "(path, label) pairs, a list of (bytes, label) pairs, a pair (images, labels) of uint8 arrays, pairs in "
+    "columns, a Hugging Face or map-style torch data set, or a Source"
 )
 
-_ARCHIVES = (
-    ".tar",
-    ".tgz",
-    ".gz",
-    ".zip",
-    ".zst",
-    ".csv",
-    ".tsv",
-    ".json",
-    ".jsonl",
-    ".parquet",
-    ".h5",
-    ".npz",
-)
+_TABLES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
+_SHARDS = (".tar",)
+_OTHERS = (".tgz", ".gz", ".zip", ".zst", ".h5", ".npz")
+#: File that makes a folder a packed data set.
+PACKED_MARK = "fieldloom.json"
 
 
 def open_source(source: object, *, num_classes: int | None = None) -> Source:
@@ -41,7 +33,13 @@ def open_source(source: object, *, num_classes: int | None = None) -> Source:
     | `source` | becomes |
     |---|---|
     | a `Source`, or an object with its names | itself |
-    | `str`, `bytes` or path object | `FolderSource` |
+    | a folder, as `str`, `bytes` or path object | `FolderSource` |
+    | a .tar, a pattern such as "train-{000..146}.tar", or a folder of .tar files | `ShardSource` |
+    | a folder that `fieldloom pack` has written | `PackedSource` |
+    | a .csv, .tsv, .json, .jsonl or .parquet file | `ManifestSource` |
+    | the same with a protocol ("s3://bucket/train") | read through fsspec |
+    | `datasets.Dataset` | `HuggingFaceSource` |
+    | any other object with `__getitem__` and `__len__` | `MapSource` |
     | tuple (images, labels), where images is an array, a tensor or a list of them | `ArraySource` |
     | the same, where images is a tensor on a GPU | `ResidentSource` |
     | list, tuple or (n, 2) array of (path, label), path `str` or path object | `ListSource` |
@@ -74,12 +72,24 @@ def open_source(source: object, *, num_classes: int | None = None) -> Source:
         return _open_pairs(list(zip(source[0], source[1], strict=True)), bound)
     if isinstance(source, (list, tuple)) or (isinstance(source, np.ndarray) and _holds_pairs(source)):
         return _open_pairs(source, bound)
+    if type(source).__module__.partition(".")[0] == "datasets":
+        from fieldloom.sources.huggingface import HuggingFaceSource
+
+        return HuggingFaceSource(source, num_classes=bound)
+    if hasattr(source, "__getitem__") and hasattr(source, "__len__") and as_array(source) is None:
+        from fieldloom.sources.mapstyle import MapSource
+
+        return MapSource(source, num_classes=bound)
     raise _not_accepted(source)
 
 
 def _checked(source: Source, num_classes: int | None) -> Source:
     targets = source.targets
-    if not isinstance(targets, np.ndarray) or targets.dtype != np.int64 or targets.shape != (len(source),):
+    if targets is None and getattr(source, "more", False):
+        return source
+    known = isinstance(targets, np.ndarray) and len(targets) == len(source)
+    rows = known and targets.ndim == 2 and targets.dtype == np.float32
+    if not rows and not (known and targets.ndim == 1 and targets.dtype.kind in "iu"):
         shown = (
             f"{targets.dtype} of shape {targets.shape}"
             if isinstance(targets, np.ndarray)
@@ -87,21 +97,40 @@ def _checked(source: Source, num_classes: int | None) -> Source:
         )
         raise ArgumentError.make(
             f"{type(source).__name__}.targets is {shown}",
-            why=f"an int64 array of shape ({len(source)},) is needed",
+            why=f"integers of shape ({len(source)},) or float32 of shape ({len(source)}, k) are needed",
         )
-    check_labels(targets, num_classes, source.name)
+    if not rows and not getattr(source, "labels_checked", False):
+        check_labels(targets, num_classes, source.name)
     return source
 
 
 def _open_path(path: str | bytes | os.PathLike[str], num_classes: int | None) -> Source:
+    """A file or folder, or a pattern of them, by its name and what is there. Imports just what it takes."""
     shown = os.fsdecode(path)
-    if os.path.isfile(path) and shown.lower().endswith(_ARCHIVES):
+    lowered = shown.lower()
+    if lowered.endswith(_TABLES):
+        from fieldloom.sources.manifest import ManifestSource
+
+        return ManifestSource(shown, num_classes=num_classes)
+    if lowered.endswith(_SHARDS) or _holds_shards(shown):
+        from fieldloom.sources.shards import ShardSource
+
+        return ShardSource(shown, num_classes=num_classes)
+    if lowered.endswith(_OTHERS) and os.path.isfile(path):
         raise ArgumentError.make(
             "cannot open",
-            why="archives and tables are not supported yet",
-            remedy=f"Accepted: {ACCEPTED}.",
+            why="this kind of archive has no random access",
+            remedy=f"Unpack it, or make .tar shards of it. Accepted: {ACCEPTED}.",
             file=shown,
         )
+    if os.path.isfile(os.path.join(shown, PACKED_MARK)):
+        from fieldloom.sources.packed import PackedSource
+
+        return PackedSource(shown, num_classes=num_classes)
+    if "://" in shown:
+        from fieldloom.sources.remote import RemoteFolderSource
+
+        return RemoteFolderSource(shown, num_classes=num_classes)
     source = FolderSource(path)
     if num_classes is not None and len(source.classes or ()) > num_classes:
         raise ArgumentError.make(
@@ -111,6 +140,16 @@ def _open_path(path: str | bytes | os.PathLike[str], num_classes: int | None) ->
             file=shown,
         )
     return source
+
+
+def _holds_shards(folder: str) -> bool:
+    """Whether a folder has .tar files and no folders."""
+    try:
+        with os.scandir(folder) as entries:
+            kinds = {entry.name.lower().endswith(_SHARDS) for entry in entries if entry.name[0] != "."}
+    except OSError:
+        return False
+    return True in kinds and not any(entry.is_dir() for entry in os.scandir(folder))
 
 
 def _open_pairs(pairs: "list[object] | tuple[object, ...] | np.ndarray", num_classes: int | None) -> Source:

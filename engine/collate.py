@@ -1,0 +1,95 @@
+"""From the samples of a batch to its columns: targets, masks, other fields."""
+
+import numbers
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fieldloom.errors import LabelError
+
+from .sources.base import Source
+from .sources.sample import Extras
+from .work import Work
+
+if TYPE_CHECKING:
+    import torch
+
+
+def targets_of(source: Source, work: Work) -> np.ndarray:
+    """Targets of a batch: int64 (n,), or numbers (n,) or (n, k).
+
+    Raises:
+        LabelError: Targets that come with the samples are no numbers, or differ in shape.
+    """
+    if source.targets is not None:
+        column = source.targets[work.ids]
+        return column.astype(np.int64) if column.dtype.kind in "iu" else column
+    extras = work.extras or []
+    rows = [_number(extra, int(sample)) for extra, sample in zip(extras, work.ids, strict=True)]
+    if not rows:
+        return np.zeros(0, np.int64)
+    for row, sample in zip(rows, work.ids, strict=True):
+        if row.shape != rows[0].shape:
+            raise LabelError.make(
+                f"target of shape {row.shape}",
+                why=f"that of sample {work.ids[0]} has shape {rows[0].shape}",
+                remedy="Give all targets one shape, or return them as a field of a dict.",
+                sample=int(sample),
+            )
+    column = np.stack(rows)
+    return column.astype(np.int64 if column.dtype.kind in "iub" and column.ndim == 1 else np.float32)
+
+
+def _number(extra: Extras | None, sample: int) -> np.ndarray:
+    target = -1 if extra is None or extra.target is None else extra.target
+    if hasattr(target, "detach"):
+        target = target.detach().cpu().numpy()
+    row = np.asarray(target)
+    if row.dtype.kind not in "iubf" or row.ndim > 1:
+        raise LabelError.make(
+            f"target {_shown(target)}",
+            why="a target is a number, or numbers of one axis",
+            remedy='Return class indices; for other things return a dict: {"image": ..., "label": ..., ...}.',
+            sample=sample,
+        )
+    return row
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def fields_of(work: Work) -> dict[str, Any]:
+    """Other fields by name: a tensor where all values are numbers of one shape, else a list."""
+    if not work.extras:
+        return {}
+    names = dict.fromkeys(name for extra in work.extras if extra is not None for name in extra.fields)
+    return {
+        name: column([None if extra is None else extra.fields.get(name) for extra in work.extras])
+        for name in names
+    }
+
+
+def column(values: list[Any]) -> "torch.Tensor | list[Any]":
+    """Values of one field as a tensor, where they are numbers of one shape; else as they are."""
+    import torch
+
+    if all(isinstance(value, numbers.Number) for value in values):
+        return torch.from_numpy(np.asarray(values))
+    if all(isinstance(value, torch.Tensor) for value in values):
+        same = len({(value.shape, value.dtype) for value in values}) == 1
+        return torch.stack(values) if same else values
+    if all(isinstance(value, np.ndarray) and value.dtype.kind in "iubf" for value in values):
+        same = len({(value.shape, value.dtype) for value in values}) == 1
+        return torch.from_numpy(np.stack(values)) if same else values
+    return values
+
+
+def mask_windows(work: Work) -> list[np.ndarray]:
+    """The windows of a batch's masks, all uint8 or all int32."""
+    masks = [extra.mask for extra in work.extras or [] if extra is not None and extra.mask is not None]
+    rects = work.windows.rects.tolist()
+    cut = [mask[y : y + h, x : x + w] for mask, (y, x, h, w) in zip(masks, rects, strict=True)]
+    wide = any(mask.dtype != np.uint8 for mask in masks)
+    return [part.astype(np.int32) for part in cut] if wide else cut
