@@ -7,9 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 from fieldloom.kernels.plan import PassPlan
+from fieldloom.kernels.stages.policies import NEUTRAL
 from fieldloom.pipelines.compiling import Named
 
 from .augmentations import RandomField
+from .policies import Operation
 from .recipe import Format, compile_recipe
 from .registry import REGISTRY, Entry
 
@@ -56,8 +58,17 @@ def _named(entry: Entry) -> Named:
         option.replace(kind=_KEYWORD, default=defaults.get(option.name, _default(cls, option)))
         for option in options
     ]
+    if cls is Operation:
+        options = _of_operation(options, fixed[0])
     build = _builder(cls, fixed, {option.name: option.default for option in options})
     return Named(entry.name, entry.group, build, tuple(options), entry.says, inspect.getdoc(cls) or "")
+
+
+def _of_operation(options: list[inspect.Parameter], name: str) -> list[inspect.Parameter]:
+    """A magnitude is a must where the operation has one, and no option where it has none."""
+    if name in NEUTRAL:
+        return [o.replace(default=o.empty) if o.name == "magnitude" else o for o in options]
+    return [option for option in options if option.name not in ("magnitude", "signed")]
 
 
 def _builder(cls: Callable[..., Any], fixed: list[str], defaults: dict[str, Any]) -> Callable[..., Any]:

@@ -11,6 +11,9 @@ from fieldloom.kernels.fusedpass import FusedPass, Sources
 from fieldloom.kernels.plan import PassPlan
 from fieldloom.pipelines.crops import Crops
 
+#: Largest strength of a sample, as the loader's.
+MAX_STRENGTH = 4.0
+
 
 class FusedStage:
     """A fused pass with threads of its own.
@@ -77,12 +80,7 @@ class FusedStage:
         keys = make_keys(ids, seed=seed, epoch=epoch, occurrences=occurrences)
         if len(keys) != len(sources.pointers):
             raise _misfit(f"{len(sources.pointers)} images and {len(keys)} ids")
-        if sizes is None:
-            windows = self.fused_pass.windows(keys, np.stack([sources.heights, sources.widths], 1))
-            sources = cut(sources, windows)
-        else:
-            windows = self.fused_pass.windows(keys, check_sizes(sizes, len(keys)))
-            _check_windows(sources, windows)
+        windows, sources = place(self.fused_pass, sources, keys, sizes)
         result = self.fused_pass(keys, windows, sources, out, self._pool)
         return result.view(np.float16) if self.fused_pass.plan.dtype == "float16" else result
 
@@ -90,6 +88,28 @@ class FusedStage:
         """End the threads. Idempotent; without it they end when the stage is garbage."""
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+def place(
+    fused_pass: FusedPass, images: Sources, keys: Keys, sizes: np.ndarray | None
+) -> tuple[Windows, Sources]:
+    """Windows of a batch, and where their pixels lie.
+
+    Args:
+        fused_pass: What will be done.
+        images: Whole images; or, with `sizes`, the windows of them.
+        keys: The batch's keys.
+        sizes: None, or height and width of the whole images, integers (n, 2).
+
+    Raises:
+        ArgumentError: `sizes` are no sizes, or the images are not the windows drawn for these keys.
+    """
+    if sizes is None:
+        windows = fused_pass.windows(keys, np.stack([images.heights, images.widths], 1))
+        return windows, cut(images, windows)
+    windows = fused_pass.windows(keys, check_sizes(sizes, len(keys)))
+    _check_windows(images, windows)
+    return windows, images
 
 
 def compiled(plan: PassPlan | FusedPass) -> FusedPass:

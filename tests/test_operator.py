@@ -138,6 +138,14 @@ def test_epoch_as_a_node_and_ids_as_scalars():
         np.testing.assert_array_equal(result, expected(plan(), RAGGED, epoch=int(epoch[0, 0])))
 
 
+def test_a_batch_may_span_epochs():
+    epochs = np.array([3, 3, 4, 3, 4, 4, 0, 3])
+    (result,) = run([(*batch(RAGGED), column(epochs))], plan(), n_inputs=4)
+    for epoch in (0, 3, 4):
+        want = expected(plan(), RAGGED, epoch=epoch)
+        np.testing.assert_array_equal(result[epochs == epoch], want[epochs == epoch])
+
+
 def test_a_compiled_pass_serves_several_operators_which_leave_their_input_alone():
     one, other = FusedPass(plan()), plan(RECIPE[:1], dtype="uint8")
 
@@ -215,7 +223,7 @@ INSIDE = {
     ),
     "two ids": ((RAGGED, np.zeros((BATCH, 2), np.int64), column(OCCURRENCES)), "one integer for each sample"),
     "occurrence": (batch(RAGGED, occurrences=OCCURRENCES + 1), r"occurrences\[5\]=256"),
-    "mixed epochs": ((*batch(RAGGED), column(np.arange(BATCH))), "one epoch"),
+    "epoch": ((*batch(RAGGED), column(np.full(BATCH, 2**32))), r"epoch\[0\]=4294967296"),
     "sizes of others": (
         (*batch(RAGGED), column([0] * BATCH), np.full((BATCH, 2), 200)),
         "must be the window drawn for its id",
@@ -241,7 +249,7 @@ def test_errors_inside_name_the_cause_and_cost_one_pipeline(inputs, message):
         ({"epoch": 2**32}, "epoch=4294967296"),
         ({"epoch": 1.5}, r"epoch=1\.5"),
         ({"occurrences": OCCURRENCES}, "occurrences of type ndarray"),
-        ({"occurrences": DataNode("elsewhere", "gpu")}, "works on CPU data"),
+        ({"occurrences": DataNode("elsewhere", "gpu")}, "read on the host"),
     ],
 )
 def test_errors_while_the_graph_is_built(options, message):

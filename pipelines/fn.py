@@ -1,0 +1,295 @@
+"""fieldloom's operators for any DALI graph: `from fieldloom.pipelines import fn`.
+
+    @pipeline_def(batch_size=64, num_threads=4, device_id=None)
+    def train():
+        files, labels = dali.fn.readers.file(file_root=path, random_shuffle=True, name="Reader")
+        images = dali.fn.decoders.image(files, output_type=types.RGB)
+        images = fn.fused(images, [fl.RandomResizedCrop(), fl.RandomField("translate"), fl.Normalize()])
+        return images, labels
+
+`fused` does a whole recipe in one pass. Every operation of the registry that acts on one image is an operator
+of its own: `fn.random_field_warp`, `fn.color_field`, `fn.equalize`, ... (`dir(fn)` lists them).
+
+**Random numbers.** A sample's are a function of its seed, epoch, id and occurrence: `fieldloom.augment` with
+the same gives the same bits. All operators take these options:
+
+* `ids`: a node of one integer for each sample, 0 to 2**32 - 1. Pure: whatever the order, the batch size, the
+  shard or the executor. With `readers.file(files=..., labels=range(n))` the labels are ids; `source_ids`
+  makes ids of files' names. None: samples are numbered in the order in which this operator sees them, so what
+  a file gets depends on shuffling and sharding, and under a condition on how many samples came this way.
+* `epoch`: an integer 0 to 2**32 - 1, or a node of one for each sample. None with `epoch_size`: the number of
+  samples before this one, divided by it (and the rest is the automatic id). None with `ids` alone: how often
+  this operator has seen the id before. None without any: 0, since numbers do not come again.
+* `seed`: 0 to 2**64 - 1, or a node that is equal for all samples of a batch. None: the pipeline's, else 0.
+* `occurrences`: a node; which repeat of its id within the epoch a sample is, 0 to 255.
+* `strength`: a number from 0 to 4, or a node; scales what is drawn, as `DataLoader.select(strength=...)`.
+
+What is counted lives in the operator and is lost with it: a pipeline that is built again, or restored from
+DALI's checkpoint, counts from 0. `reset()` of the pipeline changes nothing. Give `ids` and `epoch` where that
+matters. Two operators of one kind with one seed draw the same numbers for the same samples, which keeps pairs
+of images together; give one of them another seed where that is not wanted.
+
+**Output.** `size`: int or (height, width); None: each image keeps its own. `dtype`: "float32", "float16" or
+"uint8", also as DALI's, NumPy's or torch's type. `layout`: "CHW" or "HWC". `border`, `fill`: as the loader's.
+Single operations keep size, "uint8" and "HWC" unless told otherwise, so that other operators can follow.
+
+**Devices.** On the device of `images`. On the CPU, `threads` threads of its own share a batch (None: as many
+as the pipeline's). On a GPU it needs CuPy and a CUDA build of torch, and works on DALI's stream without
+waiting; ids and the like stay on the CPU.
+
+**Errors.** While the graph is built: `ArgumentError`. While it runs: DALI's RuntimeError with our message in
+it, which ends that pipeline, as every operator's error does.
+"""
+
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from nvidia.dali import fn as _dali
+from nvidia.dali.data_node import DataNode
+from nvidia.dali.pipeline import Pipeline, do_not_convert
+
+from fieldloom.errors import ArgumentError
+from fieldloom.pipelines import fn_host
+from fieldloom.pipelines.compiling import recipes
+from fieldloom.pipelines.fn_keys import KeyOptions, Samples, check_nodes
+from fieldloom.pipelines.fn_operations import make_operator
+from fieldloom.pipelines.fn_passes import Form, Passes
+
+_BOTH, _HOST = ("cpu", "gpu"), ("cpu",)
+
+
+@do_not_convert
+def fused(
+    images: DataNode,
+    augment: Any,
+    *,
+    ids: DataNode | None = None,
+    epoch: int | DataNode | None = None,
+    seed: int | DataNode | None = None,
+    occurrences: DataNode | None = None,
+    strength: float | DataNode | None = None,
+    epoch_size: int | None = None,
+    size: int | tuple[int, int] | None = 224,
+    dtype: Any = "float32",
+    layout: str = "CHW",
+    border: str = "reflect",
+    fill: float | tuple[float, float, float] = 0.0,
+    sizes: DataNode | None = None,
+    threads: int | None = None,
+) -> Any:
+    """Augment images by a whole recipe, in one pass.
+
+    Args:
+        images: uint8 HWC with 3 channels, ragged or uniform, EXIF orientation applied; on the CPU or a GPU.
+        augment: A recipe: a list of augmentations, a preset's name, or a `PassPlan` or `FusedPass`, which
+            brings its own output form. Mixes and several views are refused: a graph hands on one image each.
+        ids: Which random numbers, like the next five: see this module.
+        epoch: See `ids`.
+        seed: See `ids`.
+        occurrences: See `ids`.
+        strength: See `ids`.
+        epoch_size: See `ids`.
+        size: The output, like the next four: see this module.
+        dtype: See `size`.
+        layout: See `size`.
+        border: See `size`.
+        fill: See `size`.
+        sizes: None: the images are whole, and the crop is drawn and read in place. A node of integers for
+            each sample that begin with (height, width) of the whole image as displayed: the images are
+            already the windows of `crop_windows` with the same arguments.
+        threads: Threads that share the images of a batch; None: as many as the pipeline's. They end when the
+            pipeline is garbage, which is when the collector runs: DALI's operators are cycles.
+
+    Returns:
+        A node of `dtype` and `layout`.
+
+    Raises:
+        ArgumentError: While the graph is built: an argument is of a wrong type or range, or contradicts
+            another.
+        DeviceError: Likewise: the images are on a GPU, and what that needs is missing.
+
+    Exactness: equal bit for bit to `fieldloom.augment` and the loader, for the same pixels, seed, epoch, id
+    and occurrence.
+    """
+    passes = Passes(augment, Form(size, dtype, layout, border, fill))
+    keys = KeyOptions(ids, epoch, seed, occurrences, strength, epoch_size)
+    return augmented(images, passes, keys, sizes=sizes, threads=threads)
+
+
+@do_not_convert
+def crop_windows(
+    sizes: DataNode,
+    augment: Any,
+    *,
+    ids: DataNode | None = None,
+    epoch: int | DataNode | None = None,
+    seed: int | DataNode | None = None,
+    occurrences: DataNode | None = None,
+    epoch_size: int | None = None,
+    size: int | tuple[int, int] = 224,
+) -> tuple[DataNode, DataNode]:
+    """Draw the windows that `fused` will need, so that only their pixels are decoded.
+
+    Args:
+        sizes: Integers for each sample that begin with (height, width) of the whole image as displayed, such
+            as `fn.peek_image_shape` gives.
+        augment: As for `fused`, like all that follows.
+        ids: See `augment`.
+        epoch: See `augment`.
+        seed: See `augment`.
+        occurrences: See `augment`.
+        epoch_size: See `augment`.
+        size: See `augment`.
+
+    Returns:
+        start, shape: int32 (2,) each, (y, x) and (height, width) in pixels, for
+        `fn.decoders.image_slice(encoded, start=start, shape=shape, axes=(0, 1))`.
+
+    Raises:
+        ArgumentError: While the graph is built: an argument is of a wrong type or range.
+    """
+    passes = Passes(augment, Form(size))
+    given, keys = KeyOptions(ids, epoch, seed, occurrences, None, epoch_size).inputs()
+    nodes = {"sizes": sizes, **given}
+    check_nodes(nodes, lambda name: _HOST)
+    windows: Any = _dali.python_function(
+        *nodes.values(), function=fn_host.Windows(list(nodes), keys, passes.one), batch_processing=True,
+        num_outputs=2,
+    )  # fmt: skip
+    start, shape = windows
+    return start, shape
+
+
+@do_not_convert
+def positions(like: DataNode, *, epoch_size: int | None = None) -> tuple[DataNode, DataNode]:
+    """The automatic ids and epochs as nodes, for several operators, or to be handed on with the batch.
+
+    Args:
+        like: Any node on the CPU with as many samples; its values do not matter.
+        epoch_size: Samples of an epoch; None: numbers go on, and the epoch stays 0.
+
+    Returns:
+        ids, epochs: int64 (1,) each. They count what came since the pipeline was built: with an `epoch_size`
+        that is the reader's, ids are places within the epoch (of shuffled files: not always the same file's).
+
+    Raises:
+        ArgumentError: While the graph is built: an argument is of a wrong type or range.
+    """
+    KeyOptions(epoch_size=epoch_size).inputs()
+    check_nodes({"like": like}, lambda name: _HOST)
+    counted: Any = _dali.python_function(
+        like, function=fn_host.Positions(epoch_size), batch_processing=True, num_outputs=2
+    )
+    ids, epochs = counted
+    return ids, epochs
+
+
+@do_not_convert
+def source_ids(data: DataNode) -> DataNode:
+    """Ids from the names of the files that samples were read from: the same in every order, shard and run.
+
+    Args:
+        data: A node on the CPU that comes from a reader of files; operators hand a sample's source on.
+
+    Returns:
+        int64 (1,): `id_of` the source as DALI names it. Names share 32 bits, so that among a million files
+        some hundred pairs have one id, and then one sequence of random numbers.
+
+    Raises:
+        ArgumentError: While the graph is built: not a node on the CPU. While it runs: a sample has no source.
+    """
+    check_nodes({"data": data}, lambda name: _HOST)
+    names = _dali.get_property(data, key="source_info")
+    out: Any = _dali.python_function(names, function=_ids_of, batch_processing=True)
+    return out
+
+
+def id_of(source: str | bytes) -> int:
+    """The id that `source_ids` gives a file of this name: 32 bits of its BLAKE2b.
+
+    Example:
+        >>> id_of("train/cat/1.jpg")
+        1533061229
+    """
+    name = source.encode("utf-8", "surrogateescape") if isinstance(source, str) else source
+    return int.from_bytes(hashlib.blake2b(name, digest_size=4).digest(), "little")
+
+
+def _ids_of(names: Samples) -> list[np.ndarray]:
+    if any(name.size == 0 for name in names):
+        raise ArgumentError.make(
+            "source_ids of samples without a source",
+            why="they come from no reader of files, or through an operator that drops it",
+            remedy="Pass ids of your own.",
+        )
+    return [np.array([id_of(name.tobytes())], np.int64) for name in names]
+
+
+def augmented(
+    images: DataNode,
+    passes: Passes,
+    keys: KeyOptions,
+    *,
+    sizes: DataNode | None = None,
+    threads: int | None = None,
+) -> Any:
+    """An operator that does `passes` with `keys`: what all others are made of. Arguments as for `fused`."""
+    given, taken = keys.inputs()
+    if sizes is not None:
+        if not passes.fixed:
+            raise ArgumentError.make(
+                "sizes with size=None",
+                why="windows are drawn for one output size",
+                remedy="Pass size, or whole images.",
+            )
+        given["sizes"] = sizes
+    nodes = {"images": images, **given}
+    check_nodes(nodes, lambda name: _BOTH if name == "images" else _HOST)
+    threads = _threads() if threads is None else threads
+    if not isinstance(threads, int) or isinstance(threads, bool) or threads < 1:
+        raise ArgumentError.make(f"threads={threads!r}", why="it must be an integer >= 1")
+    if images.device == "gpu":
+        return _on_device(images, given, taken, passes)
+    function = fn_host.Augment(list(nodes), taken, passes, threads, 255)
+    return _dali.python_function(
+        *nodes.values(), function=function, batch_processing=True, num_outputs=1, output_layouts=passes.layout
+    )
+
+
+def _on_device(images: DataNode, given: dict[str, DataNode], keys: Any, passes: Passes) -> Any:
+    from fieldloom.pipelines import fn_device
+
+    fn_device.check_device()
+    tickets: Any = fn_device.Counted(keys)
+    tokens = []
+    if given:
+        tickets = fn_device.Tickets(list(given), keys)
+        token: Any = _dali.python_function(*given.values(), function=tickets, batch_processing=True)
+        tokens.append(token.gpu())
+    return _dali.python_function(
+        images, *tokens, function=fn_device.AugmentOnDevice(tickets, passes), batch_processing=True,
+        device="gpu", num_outputs=1, output_layouts=passes.layout,
+    )  # fmt: skip
+
+
+def _threads() -> int:
+    pipe = Pipeline.current()  # None outside a graph, which DALI's operator will say
+    return max(pipe.num_threads or 1, 1) if pipe else 1
+
+
+def __getattr__(name: str) -> Callable[..., Any]:
+    named = None if name.startswith("_") else recipes().operations().get(name)
+    if named is None:
+        raise AttributeError(f"module {__name__!r} has no operator {name!r}")
+    operator: Callable[..., Any] = make_operator(named, augmented)
+    globals()[name] = operator
+    return operator
+
+
+def __dir__() -> list[str]:
+    return sorted({*_OWN, *recipes().operations()})
+
+
+_OWN = ("crop_windows", "fused", "id_of", "positions", "source_ids")

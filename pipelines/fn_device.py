@@ -1,0 +1,178 @@
+"""The functions behind the operators on GPU data: kernels on DALI's own stream, and no wait on the host.
+
+Keys are read on the host, images on the device. So an operator of a GPU graph is two: one on the CPU takes
+ids, epochs and the like and leaves them in a queue; its output, a token, makes DALI run the other behind it,
+which takes them out again. Both run once a batch and in the order of batches, whatever runs ahead.
+"""
+
+import contextlib
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fieldloom.errors import ArgumentError, DeviceError
+from fieldloom.kernels.device import DevicePass
+from fieldloom.kernels.fusedpass import FusedPass, Sources
+from fieldloom.kernels.launcher import INSTALL, import_cupy
+from fieldloom.pipelines.fn_host import Part, pairs, scattered
+from fieldloom.pipelines.fn_keys import Drawn, KeyInputs, Samples
+from fieldloom.pipelines.fn_passes import KEPT, Passes
+from fieldloom.pipelines.stage import check_sizes, not_rgb, place
+
+if TYPE_CHECKING:
+    import torch
+
+#: A batch's keys, and the sizes of whole images where windows come.
+Ticket = tuple[Drawn, np.ndarray | None]
+
+
+class Tickets:
+    """The function of the operator on the CPU.
+
+    Args:
+        names: Names of its inputs, in order; at least one.
+        keys: Makes keys of them.
+
+    Attributes:
+        waiting: Tickets of batches that the other operator has not taken yet.
+    """
+
+    def __init__(self, names: list[str], keys: KeyInputs) -> None:
+        self._names, self._keys = names, keys
+        self.waiting: deque[Ticket] = deque()
+
+    def __call__(self, *batches: Samples) -> list[np.ndarray]:
+        """Tokens, uint8 (1,); their values mean nothing."""
+        n = len(batches[0])
+        if n:
+            inputs = dict(zip(self._names, batches, strict=True))
+            sizes = check_sizes(pairs(inputs["sizes"]), n) if "sizes" in inputs else None
+            self.waiting.append((self._keys.take(inputs, n), sizes))
+        return list(np.zeros((n, 1), np.uint8))
+
+    def take(self, n: int) -> Ticket:
+        """The next batch's."""
+        ticket = self.waiting.popleft()
+        if len(ticket[0].ids) != n:
+            raise ArgumentError.make(
+                f"{n} images and {len(ticket[0].ids)} ids",
+                why="an operator's inputs come from one batch",
+                remedy="Split images and keys by the same condition.",
+            )
+        return ticket
+
+
+class Counted:
+    """Stands for `Tickets` where nothing is given: keys are counted when the images come."""
+
+    def __init__(self, keys: KeyInputs) -> None:
+        self._keys = keys
+
+    def take(self, n: int) -> Ticket:
+        """The next batch's."""
+        return self._keys.take({}, n), None
+
+
+class AugmentOnDevice:
+    """The function of the operator on the GPU; DALI gives CuPy arrays, with its own stream current.
+
+    Args:
+        tickets: Where the keys come from.
+        passes: What to do.
+        compile_pass: Makes a `DevicePass`; the tests give their own.
+    """
+
+    def __init__(self, tickets: Tickets | Counted, passes: Passes, compile_pass: Any = DevicePass) -> None:
+        self._tickets, self._passes, self._compile = tickets, passes, compile_pass
+        self._made: dict[FusedPass, DevicePass] = {}
+
+    def __call__(self, images: Sequence[Any], *tokens: Any) -> list[Any]:
+        """Outputs, one tensor a sample, which hand themselves over by DLPack."""
+        if not len(images):
+            return []
+        for i, image in enumerate(images):
+            if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+                raise not_rgb(f"shape {image.shape} and type {image.dtype} (the batch's number {i})")
+        drawn, sizes = self._tickets.take(len(images))
+        device = device_of(images[0])
+        heights, widths = (np.array([image.shape[k] for image in images], np.int32) for k in (0, 1))
+        pointers = np.array([image.data.ptr for image in images], np.uint64)
+        strides = np.array([image.strides[0] for image in images], np.int64)
+        own = () if self._passes.fixed else (heights, widths)
+        parts, arrays = [], []
+        with on_current_stream(device):
+            for where in drawn.groups(*own):
+                fused_pass = self._passes.of(*images[where[0]].shape[:2])
+                part = Part(where, drawn.of(where), fused_pass)
+                some = Sources(pointers[where], heights[where], widths[where], strides[where], images)
+                windows, pixels = place(fused_pass, some, part.keys, None if sizes is None else sizes[where])
+                parts.append(part)
+                arrays.append(self._pass(fused_pass, device)(part.keys, windows, pixels))
+        return scattered(parts, [list(map(Handed, array)) for array in arrays])
+
+    def _pass(self, fused_pass: FusedPass, device: str) -> DevicePass:
+        # A pass holds tables on the device: no more of them than the host keeps.
+        if fused_pass not in self._made:
+            if len(self._made) >= KEPT:
+                self._made.clear()
+            self._made[fused_pass] = self._compile(fused_pass, device)
+        return self._made[fused_pass]
+
+
+class Handed:
+    """A tensor that DALI takes over in the order of its own stream, on which the tensor was made.
+
+    torch's own `__dlpack__` would put the default stream behind the current one; nothing waits here.
+    """
+
+    def __init__(self, tensor: "torch.Tensor") -> None:
+        self._tensor = tensor
+
+    def __dlpack__(self, **options: Any) -> Any:
+        """A capsule; no stream waits for another."""
+        return self._tensor.__dlpack__(stream=-1) if self._tensor.is_cuda else self._tensor.__dlpack__()
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        """As the tensor's."""
+        kind, index = self._tensor.__dlpack_device__()
+        return int(kind), int(index)
+
+
+def device_of(image: Any) -> str:
+    """Torch's name of the device that a CuPy array lies on."""
+    return f"cuda:{image.device.id}"
+
+
+@contextlib.contextmanager
+def on_current_stream(device: str) -> Iterator[None]:
+    """Makes CuPy's current stream, which is DALI's here, torch's for the while."""
+    import torch
+
+    if not device.startswith("cuda"):
+        yield
+        return
+    handle = import_cupy().cuda.get_current_stream().ptr
+    stream: Any = torch.cuda.default_stream(device)
+    if handle:
+        stream = torch.cuda.ExternalStream(handle, device=device)
+    with torch.cuda.device(device), torch.cuda.stream(stream):
+        yield
+
+
+def check_device() -> None:
+    """Refuse a graph with operators on a GPU where they could not run.
+
+    Raises:
+        DeviceError: CuPy is missing, or torch has no CUDA.
+    """
+    import torch
+
+    import_cupy()
+    if torch.version.cuda is None:
+        raise DeviceError.make(
+            "cannot run this operator on a GPU",
+            why=f"this torch ({torch.__version__}) is built without CUDA",
+            remedy=f"Install a CUDA build of torch. {INSTALL}",
+        )

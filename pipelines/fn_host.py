@@ -1,0 +1,178 @@
+"""The functions behind the operators on CPU data. DALI never calls one of them twice at a time."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fieldloom.errors import ArgumentError
+from fieldloom.kernels.fusedpass import FusedPass, Sources
+from fieldloom.kernels.keys import Keys
+from fieldloom.pipelines.fn_keys import KeyInputs, Samples
+from fieldloom.pipelines.fn_passes import Passes
+from fieldloom.pipelines.stage import check_sizes, not_rgb, place
+
+
+@dataclass(slots=True)
+class Part:
+    """Samples of a batch that one call of one pass makes.
+
+    Attributes:
+        where: Their places in the batch.
+        keys: Their keys.
+        fused_pass: What makes them.
+    """
+
+    where: np.ndarray
+    keys: Keys
+    fused_pass: FusedPass
+
+
+class Arena:
+    """Memory for the outputs of a batch, used again by the next.
+
+    DALI copies what a Python function returns before it calls it again, and fresh memory costs as much as
+    the copy: page faults.
+    """
+
+    def __init__(self) -> None:
+        self._memory = np.empty(0, np.uint8)
+
+    def take(self, shapes: Sequence[tuple[int, ...]], elements: Sequence[Any]) -> list[np.ndarray]:
+        """Uninitialized arrays, valid until the next call."""
+        sizes = [
+            int(np.prod(shape)) * np.dtype(element).itemsize
+            for shape, element in zip(shapes, elements, strict=True)
+        ]
+        starts = np.cumsum([0, *(-(-size // 64) * 64 for size in sizes)])
+        if len(self._memory) < starts[-1]:
+            self._memory = np.empty(int(starts[-1]), np.uint8)
+        return [
+            self._memory[start : start + size].view(element).reshape(shape)
+            for start, size, shape, element in zip(starts.tolist(), sizes, shapes, elements, strict=False)
+        ]
+
+
+class Augment:
+    """The function of an operator that augments.
+
+    Args:
+        names: Names of the inputs, in order.
+        keys: Makes keys of them.
+        passes: What to do.
+        threads: Threads that share a batch; 1 starts none.
+        ignore: Index of masks where they have none.
+    """
+
+    def __init__(self, names: list[str], keys: KeyInputs, passes: Passes, threads: int, ignore: int) -> None:
+        self._names, self._keys, self._passes, self._ignore = names, keys, passes, ignore
+        self._pool = ThreadPoolExecutor(threads, "fieldloom-fused") if threads > 1 else None
+        self._images, self._maps = Arena(), Arena()
+
+    def __call__(self, *batches: Samples) -> Any:
+        """Lists of outputs, one for images and one for each input of masks."""
+        inputs = dict(zip(self._names, batches, strict=True))
+        masks = [inputs[name] for name in self._names if name.startswith("masks")]
+        images = inputs["images"]
+        if not images:  # a branch of a condition that no sample takes
+            return tuple([] for _ in range(1 + len(masks))) if masks else []
+        for i, image in enumerate(images):
+            if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+                raise not_rgb(f"shape {image.shape} and type {image.dtype} (the batch's number {i})")
+        drawn = self._keys.take(inputs, len(images))
+        sources = Sources.of_arrays(images)
+        sizes = check_sizes(pairs(inputs["sizes"]), len(images)) if "sizes" in inputs else None
+        own = () if self._passes.fixed else (sources.heights, sources.widths)
+        parts = [
+            Part(where, drawn.of(where), self._passes.of(*images[where[0]].shape[:2]))
+            for where in drawn.groups(*own)
+        ]
+        forms = [part.fused_pass.plan.dtype for part in parts]
+        arrays = self._images.take(
+            [part.fused_pass.shape(len(part.where)) for part in parts],
+            [part.fused_pass.element for part in parts],
+        )
+
+        def run(number: int, executor: ThreadPoolExecutor | None) -> None:
+            part = parts[number]
+            whole = None if sizes is None else sizes[part.where]
+            windows, pixels = place(part.fused_pass, _some(sources, part.where), part.keys, whole)
+            part.fused_pass(part.keys, windows, pixels, arrays[number], executor)
+
+        self._each(run, len(parts))
+        done = scattered(
+            parts, [a.view(np.float16) if f == "float16" else a for a, f in zip(arrays, forms, strict=True)]
+        )
+        return done
+
+    def _each(self, run: Callable[[int, ThreadPoolExecutor | None], None], n: int) -> None:
+        """One part shares its samples among the threads; several are shared out whole."""
+        if n == 1 or self._pool is None:
+            for number in range(n):
+                run(number, self._pool)
+        else:
+            for _ in self._pool.map(run, range(n), [None] * n):
+                pass
+
+
+class Windows:
+    """The function of an operator that draws crop windows."""
+
+    def __init__(self, names: list[str], keys: KeyInputs, fused_pass: FusedPass) -> None:
+        self._names, self._keys, self._pass = names, keys, fused_pass
+
+    def __call__(self, *batches: Samples) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Starts and shapes, int32 (2,) each."""
+        inputs = dict(zip(self._names, batches, strict=True))
+        n = len(inputs["sizes"])
+        if not n:
+            return [], []
+        sizes = check_sizes(pairs(inputs["sizes"]), n)
+        drawn = self._keys.take(inputs, n)
+        rects = np.empty((n, 4), np.int32)
+        for where in drawn.groups():
+            rects[where] = self._pass.windows(drawn.of(where), sizes[where]).rects
+        return list(np.ascontiguousarray(rects[:, :2])), list(np.ascontiguousarray(rects[:, 2:]))
+
+
+class Positions:
+    """The function of an operator that counts samples."""
+
+    def __init__(self, epoch_size: int | None) -> None:
+        self._keys = KeyInputs({"seed": 0, "epoch": None, "strength": None}, epoch_size)
+
+    def __call__(self, batch: Samples) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Ids and epochs, int64 (1,) each."""
+        drawn = self._keys.take({}, len(batch))
+        return list(drawn.ids[:, None].astype(np.int64)), list(drawn.epochs[:, None].astype(np.int64))
+
+
+def scattered(parts: list[Part], arrays: Sequence[Any]) -> list[Any]:
+    """Samples of all parts in the batch's order."""
+    done: list[Any] = [None] * sum(len(part.where) for part in parts)
+    for part, array in zip(parts, arrays, strict=True):
+        for place_, sample in zip(part.where.tolist(), array, strict=True):
+            done[place_] = sample
+    return done
+
+
+def pairs(samples: Samples) -> np.ndarray:
+    """The first two integers of each sample, (n, 2).
+
+    Raises:
+        ArgumentError: A sample has fewer.
+    """
+    if any(sample.ndim != 1 or len(sample) < 2 for sample in samples):
+        raise ArgumentError.make(
+            f"sizes of shapes {sorted({sample.shape for sample in samples})}",
+            why="expected (height, width, ...) for each sample",
+        )
+    return np.array([sample[:2] for sample in samples])
+
+
+def _some(images: Sources, where: np.ndarray) -> Sources:
+    return Sources(
+        images.pointers[where], images.heights[where], images.widths[where], images.strides[where], images
+    )
