@@ -15,6 +15,8 @@ from .selection import Selection
 
 #: Times that an id may stand in one epoch: occurrences have 8 bits, half of them for substitutes.
 MAX_OCCURRENCES = 128
+#: Epochs are one 32-bit word of the random numbers' counter.
+MAX_EPOCH = 2**32 - 1
 #: Samples whose keys are drawn together: what that takes must not grow with the data set.
 CHUNK = 1 << 16
 

@@ -1,35 +1,33 @@
 """`DataLoader`: the public loop over augmented batches."""
 
-import hashlib
-import itertools
 import os
 import threading
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fieldloom.errors import ArgumentError, StateError
+from fieldloom.errors import StateError
 from fieldloom.kernels.fusedpass import FusedPass
 from fieldloom.kernels.philox import RECIPE_VERSION
-from fieldloom.kernels.plan import PassPlan
 
 from .backend import Backend
 from .batch import Batch
 from .choosing import Chooser
 from .device import choose_device
-from .epoch import EpochPlan, n_batches, plan_epoch
+from .epoch import MAX_EPOCH, EpochPlan, n_batches, plan_epoch
+from .fitting import recipe_digest, refuse_masks, warn_of_cut_groups
 from .handoff import Handoff
 from .host import HostBackend
 from .iteration import LoaderIterator, Taken
 from .ledger import Ledger
-from .options import flag, number, whole_number
+from .options import flag, log_file, number, thread_count, whole_number
 from .policy import BadSamplePolicy
 from .production import Production
 from .ranks import Rank
 from .recipe import Format, compile_recipe
+from .replaying import Replayed
 from .resuming import Resumable
 from .sources import open_source
 from .state import FORMAT
@@ -38,11 +36,8 @@ from .tensors import dtype_name
 from .timings import Timings
 from .unknown import refuse_unknown
 
-#: Epochs are one 32-bit word of the random numbers' counter.
-MAX_EPOCH = 2**32 - 1
 
-
-class DataLoader(Steered, Resumable):
+class DataLoader(Steered, Resumable, Replayed):
     """Iterates over augmented batches of a data set.
 
     Order and augmentations are pure functions of (seed, epoch, sample id): they do not depend on
@@ -142,7 +137,7 @@ class DataLoader(Steered, Resumable):
         self.batch_size = whole_number("", "batch_size", batch_size, 1, 65536)
         self.shuffle, self.drop_last = flag("", "shuffle", shuffle), flag("", "drop_last", drop_last)
         self.seed = whole_number("", "seed", seed, 0, 2**64 - 1)
-        self.threads = _default_threads() if threads is None else whole_number("", "threads", threads, 1, 256)
+        self.threads = thread_count(threads)
         self._prefetch = whole_number("", "prefetch", prefetch, 1, 64)
         self._timeout_s = None if timeout_s is None else number("", "timeout_s", timeout_s, 1e-3, 1e6)
         policy = BadSamplePolicy(on_bad_sample, max_bad)
@@ -152,9 +147,9 @@ class DataLoader(Steered, Resumable):
             whole_number("", "mix_group", mix_group, 2, 65536),
         )  # fmt: skip
         self.plan, self._augment = compile_recipe(augment, form), augment
-        _warn_of_cut_groups(self.plan, self.batch_size)
+        warn_of_cut_groups(self.plan, self.batch_size)
         self.source = open_source(source, num_classes=num_classes)
-        _refuse_masks(self.source, self.plan)
+        refuse_masks(self.source, self.plan)
         self.device = choose_device(
             device, decodes=self.source.stored == "encoded", resident=getattr(self.source, "device", None)
         )
@@ -162,7 +157,7 @@ class DataLoader(Steered, Resumable):
         self._production = Production(
             self.source, fused_pass, backend=self._backend(fused_pass, layout), seed=self.seed,
             batch_size=self.batch_size, threads=self.threads, policy=policy,
-            max_pixels=whole_number("", "max_pixels", max_pixels, 1, 2**40), log=_log_file(bad_sample_log),
+            max_pixels=whole_number("", "max_pixels", max_pixels, 1, 2**40), log=log_file(bad_sample_log),
             mask_fill=whole_number("", "mask_fill", mask_fill, 0, 2**31 - 1),
         )  # fmt: skip
         self.rank = Rank.of(rank, world_size)
@@ -229,17 +224,6 @@ class DataLoader(Steered, Resumable):
         multiple = 1 if self.plan.mixing is None else self.plan.mixing.group
         return whole.of_rank(rank, self.batch_size, drop_last=self.drop_last, multiple=multiple)
 
-    def _find(self, epoch: int, sample: int, occurrence: int) -> tuple[EpochPlan, int] | None:
-        """A plan that has the sample, this rank's first, then others', then the whole; and its place."""
-        whole, world = self._plan(epoch), self.rank.world
-        ranks = (Rank((self.rank.index + k) % world, world) for k in range(world))
-        for plan in itertools.chain((self._part(whole, rank) for rank in ranks), (whole,)):
-            repeats = 0 if plan.occurrences is None else plan.occurrences
-            found = np.flatnonzero((plan.ids == sample) & (repeats == occurrence))
-            if len(found):
-                return plan, int(found[0])
-        return None
-
     def __len__(self) -> int:
         """Batches of the epoch under way, else of the next one, on every rank. May ask the selector."""
         taken = self._taken
@@ -256,46 +240,6 @@ class DataLoader(Steered, Resumable):
         self._check("set_epoch of")
         self._epoch = whole_number("", "epoch", epoch, 0, MAX_EPOCH)
         self._resume_at = 0
-
-    def replay(self, sample: int, epoch: int, occurrence: int = 0) -> Any:
-        """One sample exactly as an epoch delivers it, bit for bit.
-
-        A recipe that mixes needs the epoch's plan for that, and the sample's group: then the sample must
-        be in the plan of the present selection, and up to a group's other samples are read; of a sample that
-        several ranks get, it is this rank's. Of a selector that hears signals only the epoch under way (or
-        the next, once decided) can be replayed: its choices for others are not kept.
-
-        Args:
-            sample: Its id.
-            epoch: The epoch.
-            occurrence: Which repeat of it in that epoch.
-
-        Returns:
-            Tensor (3, height, width), or (height, width, 3) in layout "NHWC"; with several views
-            (views, ...).
-        """
-        self._check("replay")
-        sample = whole_number("", "sample", sample, 0, len(self.source) - 1)
-        epoch = whole_number("", "epoch", epoch, 0, MAX_EPOCH)
-        occurrence = whole_number("", "occurrence", occurrence, 0, 255)
-        if not self._chooser.known(epoch):
-            raise ArgumentError.make(
-                f"replay of epoch {epoch}",
-                why="the selector's choice for it is not at hand",
-                remedy="Replay the epoch under way, or select its samples by hand in a loader of your own.",
-            )
-        selection = self._chooser.selection(epoch)
-        if self.plan.mixing is None and (selection is None or selection.strength is None):
-            alone = EpochPlan(epoch, np.array([sample]), np.array([occurrence], np.uint8), None)
-            return self._production.replay(alone, 0)
-        found = self._find(epoch, sample, occurrence)
-        if found is None:
-            raise ArgumentError.make(
-                f"replay of sample {sample}, occurrence {occurrence}",
-                why="it is not in the plan of the present selection",
-                remedy="Select it: what it looks like depends on its group, or on its strength.",
-            )
-        return self._production.replay(*found)
 
     def _steps(self, epoch: int) -> int:
         selection = self._chooser.selection(epoch)
@@ -314,7 +258,7 @@ class DataLoader(Steered, Resumable):
             "global_batch": self.batch_size * self.rank.world,
             "shuffle": self.shuffle,
             "drop_last": self.drop_last,
-            "recipe": _digest(self.plan),
+            "recipe": recipe_digest(self.plan),
         }
 
     def _sibling(self, augment: Any, batch_size: int) -> "DataLoader":
@@ -385,49 +329,3 @@ class DataLoader(Steered, Resumable):
             f"DataLoader({len(self.source)} samples, batch_size={self.batch_size}, "
             f"size={self.plan.height}x{self.plan.width}, {self.plan.dtype}, epoch {self._epoch})"
         )
-
-
-def _default_threads() -> int:
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, min(available or 1, 8))
-
-
-def _digest(plan: PassPlan) -> str:
-    """Hash of a recipe; of arrays in it only the shapes, since users change policies while they train."""
-    with np.printoptions(threshold=0, edgeitems=1, formatter={"all": lambda _: "."}):
-        return hashlib.sha256(repr(plan).encode()).hexdigest()[:16]
-
-
-def _warn_of_cut_groups(plan: PassPlan, batch_size: int) -> None:
-    if plan.mixing is not None and batch_size % plan.mixing.group:
-        warnings.warn(
-            f"batch_size={batch_size} is not a multiple of mix_group={plan.mixing.group}: mixing partners "
-            "are found within each batch, so mixed images depend on the batch size",
-            UserWarning,
-            stacklevel=3,
-        )
-
-
-def _refuse_masks(source: Any, plan: PassPlan) -> None:
-    """Masks must follow all that moves pixels."""
-    reason = plan.maps_follow() if getattr(source, "has_masks", False) else None
-    if reason is not None:
-        raise ArgumentError.make(
-            "this recipe cannot be used with masks",
-            why=reason,
-            remedy="Move pixels by crops, flips, RandomAffine and RandomField, which take masks along.",
-        )
-
-
-def _log_file(path: str | Path | None) -> Path | None:
-    """The log, if lines can be written to it: that is better known now than at the first bad sample."""
-    if path is None:
-        return None
-    try:
-        checked = Path(path)
-        checked.open("a").close()
-    except (OSError, TypeError, ValueError) as error:
-        raise ArgumentError.make(
-            f"bad_sample_log={path!r}", why=str(error), remedy="Pass a file that can be written."
-        ) from None
-    return checked

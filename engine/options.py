@@ -4,6 +4,8 @@
 """
 
 import numbers
+import os
+from pathlib import Path
 from typing import Any
 
 from fieldloom.errors import ArgumentError
@@ -81,6 +83,28 @@ def color(owner: object, option: str, value: Any) -> tuple[float, float, float]:
             remedy="Pass RGB, for instance 128.",
         )
     return float(values[0]), float(values[1]), float(values[2])
+
+
+def thread_count(threads: Any) -> int:
+    """Threads of a stage; None takes the processors available, at most 8."""
+    if threads is None:
+        affinity = getattr(os, "sched_getaffinity", None)
+        return max(1, min((len(affinity(0)) if affinity else os.cpu_count()) or 1, 8))
+    return whole_number("", "threads", threads, 1, 256)
+
+
+def log_file(path: str | Path | None) -> Path | None:
+    """The log, if lines can be written to it: that is better known now than at the first bad sample."""
+    if path is None:
+        return None
+    try:
+        checked = Path(path)
+        checked.open("a").close()
+    except (OSError, TypeError, ValueError) as error:
+        raise ArgumentError.make(
+            f"bad_sample_log={path!r}", why=str(error), remedy="Pass a file that can be written."
+        ) from None
+    return checked
 
 
 def _named(owner: object) -> str:
