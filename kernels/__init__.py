@@ -11,6 +11,7 @@ The life of one sample (see ARCHITECTURE.md):
     shrink.py   tent prefilter of crops that shrink, so that the one bilinear sampling does not alias
     lattice.py  stage 1: random fields and composed controls at the nodes of a coarse lattice
     fused.py    stage 2: lattice -> coordinates -> gather -> color -> normalize -> store
+    indexmap.py masks of ids where stage 2 reads their images, by nearest neighbor
     cpu.py      both stages over a batch, on a thread pool
 """
 

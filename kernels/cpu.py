@@ -12,7 +12,7 @@ from .fused import AS_BFLOAT16, AS_FLOAT16, AS_FLOAT32, AS_UINT8, fused
 from .intrinsics import entry
 from .lattice import lattice
 from .plain import copy_plain, is_plain
-from .records import N_PLANES
+from .records import N_PLANES, SX, SY
 from .shrink import needs_copy, prepare, reduced_shape
 
 #: Output types by name, and the element type of the array that receives them.
@@ -25,20 +25,29 @@ OUTPUTS: dict[str, tuple[int, Any]] = {
 
 
 @entry
-def _augment(samples, transforms, basis, seed_low, seed_high, pitch, border, fill, center, scales, bias, output, planar, plain, height, width, first, last, out):  # type: ignore[no-untyped-def]  # noqa: E501  # fmt: skip
+def _augment(samples, transforms, basis, seed_low, seed_high, pitch, border, fill, center, scales, bias, output, planar, plain, height, width, first, last, out, positions):  # type: ignore[no-untyped-def]  # noqa: E501  # fmt: skip
     """Both stages for samples first .. last - 1."""
     nodes_y, nodes_x = (height + pitch - 1) // pitch + 1, (width + pitch - 1) // pitch + 1
     nodes = np.empty((N_PLANES, nodes_y, nodes_x), np.float32)
     no_copy = np.zeros((1, 1), np.uint8)
+    keeps = positions.shape[0] > 0
     for k in range(first, last):
         sample = samples[k]
-        if plain and not needs_copy(sample) and is_plain(sample, height, width):
+        only_cut = plain and not needs_copy(sample) and is_plain(sample, height, width)
+        mode = 0
+        if not only_cut or keeps:
+            mode = lattice(
+                sample, transforms, basis, seed_low, seed_high, pitch, height, width, center,
+                f32(0.00392156863), nodes,
+            )  # fmt: skip
+        if keeps:
+            for i in range(nodes_y):
+                for j in range(nodes_x):
+                    positions[k, 0, i, j] = nodes[SX, i, j]
+                    positions[k, 1, i, j] = nodes[SY, i, j]
+        if only_cut:
             copy_plain(sample, height, width, out[k])
             continue
-        mode = lattice(
-            sample, transforms, basis, seed_low, seed_high, pitch, height, width, center,
-            f32(0.00392156863), nodes,
-        )  # fmt: skip
         source, stride, rows, columns = sample.source, sample.stride, sample.height, sample.width
         copy = no_copy
         if needs_copy(sample):
@@ -52,6 +61,8 @@ def _augment(samples, transforms, basis, seed_low, seed_high, pitch, border, fil
         no_copy[0, 0] = copy[0, 0]  # a use behind the call: keeps the copy alive past its raw address
 
 
+#: Where nobody asks for positions.
+NO_POSITIONS = np.empty((0, 2, 1, 1), np.float32)
 #: Samples of one task of the pool: small, so that threads end together; large, so that calls are few.
 SAMPLES_PER_TASK = 4
 
@@ -90,6 +101,7 @@ def run(
     out: np.ndarray,
     executor: Executor | None = None,
     then: Task | None = None,
+    positions: np.ndarray | None = None,
 ) -> None:
     """Augment a batch into `out`.
 
@@ -111,16 +123,19 @@ def run(
         out: C-contiguous, n * 3 * height * width elements of OUTPUTS[dtype][1].
         executor: Pool for the samples; None runs them in the calling thread.
         then: What to do with each range of samples right behind, while it is in the cache.
+        positions: Where the lattices' source positions are left, float32 (n, 2, nodes_y, nodes_x), if at all.
     """
     output = OUTPUTS[dtype][0]
     flat = out.reshape(len(samples), 3 * height * width)
     low, high = np.uint32(seed & 0xFFFFFFFF), np.uint32(seed >> 32)
     plain = output == AS_UINT8 and planar and bool((scales[0] == 1).all()) and not bias.any()
 
+    kept = NO_POSITIONS if positions is None else positions
+
     def task(first: int, last: int) -> None:
         _augment(
             samples, transforms, basis, low, high, pitch, border, fill, np.float32(center), scales, bias,
-            output, planar, plain, height, width, first, last, flat,
+            output, planar, plain, height, width, first, last, flat, kept,
         )  # fmt: skip
         if then is not None:
             then(first, last)

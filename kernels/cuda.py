@@ -216,29 +216,37 @@ def launches(
         prefilter = np.zeros(1, PREFILTER_ARGS)
         prefilter["samples"], prefilter["n"] = at.samples, n
         found.append(Launch("prefilter", (int(tiles.max()), n, 1), 0, prefilter))
-    lattice = np.zeros(1, LATTICE_ARGS)
     fused = np.zeros(1, FUSED_ARGS)
-    for name in ("samples", "nodes", "modes"):
-        lattice[name] = fused[name] = getattr(at, name)
-    for name in ("transforms", "basis", "fields", "columns"):
+    for name in ("samples", "nodes", "modes", "out"):
+        fused[name] = getattr(at, name)
+    fused["nodes_y"], fused["nodes_x"] = geometry.nodes_y, geometry.nodes_x
+    fused["height"], fused["width"] = plan.height, plan.width
+    fused["pitch_log2"] = geometry.pitch.bit_length() - 1
+    fused["fill"], fused["scales"], fused["bias"] = plan.fill, scales, bias
+    found.append(lattice_launch(plan, geometry, n, n_transforms, seed, at))
+    found.append(Launch("fused", grid_of(plan, geometry, n), 0, fused))
+    return found
+
+
+def lattice_launch(
+    plan: PassPlan, geometry: Geometry, n: int, n_transforms: int, seed: int, at: Addresses
+) -> Launch:
+    """The launch that makes the lattices of n samples, a block each; arguments as for `launches`."""
+    lattice = np.zeros(1, LATTICE_ARGS)
+    for name in ("samples", "transforms", "basis", "nodes", "fields", "columns", "modes"):
         lattice[name] = getattr(at, name)
-    for args in (lattice, fused):
-        args["nodes_y"], args["nodes_x"] = geometry.nodes_y, geometry.nodes_x
-        args["height"], args["width"] = plan.height, plan.width
-    lattice["n_transforms"], lattice["widest"], lattice["pitch"] = (
-        n_transforms,
-        geometry.widest,
-        geometry.pitch,
-    )
+    lattice["n_transforms"], lattice["widest"] = n_transforms, geometry.widest
+    lattice["nodes_y"], lattice["nodes_x"] = geometry.nodes_y, geometry.nodes_x
+    lattice["pitch"], lattice["height"], lattice["width"] = geometry.pitch, plan.height, plan.width
     lattice["seed_low"], lattice["seed_high"] = seed & 0xFFFFFFFF, seed >> 32
     lattice["center"] = plan.center
-    fused["out"], fused["pitch_log2"] = at.out, geometry.pitch.bit_length() - 1
-    fused["fill"], fused["scales"], fused["bias"] = plan.fill, scales, bias
+    return Launch("lattice", (n, 1, 1), geometry.noise, lattice)
+
+
+def grid_of(plan: PassPlan, geometry: Geometry, n: int) -> tuple[int, int, int]:
+    """Blocks of 32 x 8 threads over n outputs, whose threads make up to four rows of a lattice cell each."""
     rows = min(4, geometry.pitch)  # as Variant.of has it, without deriving the pitch for every batch
-    grid = (-(-plan.width // 32), -(-plan.height // (8 * rows)), n)
-    found.append(Launch("lattice", (n, 1, 1), geometry.noise, lattice))
-    found.append(Launch("fused", grid, 0, fused))
-    return found
+    return -(-plan.width // 32), -(-plan.height // (8 * rows)), n
 
 
 def _tiles(side: np.ndarray, reduce: np.ndarray, tile: int) -> np.ndarray:

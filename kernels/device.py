@@ -13,9 +13,10 @@ import numpy as np
 
 from fieldloom.errors import ArgumentError, DeviceMemoryError
 
-from . import cuda
+from . import cuda, indexmap
 from .draws import Keys, Windows
 from .fusedpass import BYTE_SCALES, NO_BIAS, FusedPass, Sources
+from .indexlaunches import IndexVariant, index_launches
 from .launcher import CupyLauncher, Launcher, Module
 from .plan import PassPlan
 from .stages.device import DeviceStages, Memory, Step
@@ -63,6 +64,8 @@ class DevicePass:
         plan = fused_pass.plan
         self.geometry = cuda.Geometry.of(plan, fused_pass.pitch, fused_pass.transforms)
         self.launcher = launcher or CupyLauncher(_modules(plan), self.device.index or 0)
+        # Of masks: compiled when the first batch of them comes. A launcher of the caller's runs all kernels.
+        self._map_launcher: Launcher | None = launcher
         self._stages = (
             DeviceStages(plan, fused_pass.scales[0], fused_pass.bias, self._upload) if plan.staged else None
         )
@@ -153,10 +156,7 @@ class DevicePass:
         import torch
 
         n, fused, plan = len(samples), self.fused_pass, self.fused_pass.plan
-        if n * plan.views > MOST_SAMPLES:
-            raise ArgumentError.make(
-                f"a batch of {n} samples", why=f"a CUDA grid holds {MOST_SAMPLES}", remedy="Split it."
-            )
+        _check_count(n * plan.views, n)
         out = self.empty(n) if out is None else out
         if not n:
             return Prepared([], out, out)
@@ -184,11 +184,7 @@ class DevicePass:
             target = at("working")
         for name, records in uploads.items():
             stage(records, scratch[memory[name] :][: records.nbytes])
-        tables = self._tables.data_ptr()
-        places = cuda.Addresses(
-            samples=at("records"), transforms=tables, basis=tables + self._basis_at, nodes=at("nodes"),
-            fields=at("fields"), columns=at("columns"), modes=at("modes"), out=target,
-        )  # fmt: skip
+        places = self._places(memory, base, target)
         scales, bias = (fused.scales, fused.bias) if self._stages is None else (BYTE_SCALES, NO_BIAS)
         found: list[Step] = [
             *cuda.launches(plan, self.geometry, samples, len(fused.transforms), seed, scales, bias, places)
@@ -201,6 +197,83 @@ class DevicePass:
                 stages, n, seed, samples=at("records"), working=working, out=out.data_ptr(), at=at
             )
         return Prepared(found, scratch, out)
+
+    def index_maps(
+        self,
+        keys: Keys,
+        windows: Windows,
+        maps: Sources,
+        element: str,
+        out: "torch.Tensor | None" = None,
+        samples: np.ndarray | None = None,
+        ignore: int = 255,
+    ) -> "torch.Tensor":
+        """Enqueue the masks of a batch on torch's current stream: `FusedPass.index_maps` with the same bits.
+
+        Args:
+            keys: Seed, epoch, ids and occurrences, as for the images.
+            windows: What `FusedPass.windows` gave for the same keys.
+            maps: Ids of each `windows.rects`, in device memory. Its owner must live until the stream has
+                passed this call.
+            element: Type of the ids: "uint8" or "int32".
+            out: Contiguous, of the shape and type below; None makes one.
+            samples: What `FusedPass.records` gave for the images, where that is known; left as it is.
+            ignore: Id of pixels outside the window, with border "constant".
+
+        Returns:
+            `out`: (views * n, height, width), view by view like the images.
+
+        Raises:
+            ArgumentError: The plan moves pixels behind the pass or mixes, or an argument does not fit.
+            KernelBuildError: The kernels cannot be compiled or loaded.
+            DeviceMemoryError: The device has too little memory.
+        """
+        import torch
+
+        fused, plan, n = self.fused_pass, self.fused_pass.plan, len(keys)
+        dtype = indexmap.element_type(element, ignore)
+        _check_count(n, n)
+        records = fused.map_records(keys, windows, maps, dtype, samples)
+        shape, kind = fused.maps_shape(n), getattr(torch, element)
+        out = self.allocate(shape, kind) if out is None else out
+        if tuple(out.shape) != shape or out.dtype != kind or not out.is_contiguous():
+            raise ArgumentError.make(
+                f"out of shape {tuple(out.shape)} and type {out.dtype}",
+                why=f"masks are contiguous, of shape {shape} and type {kind}",
+                remedy="Leave it out, or pass such a tensor.",
+            )
+        if not n:
+            return out
+        memory = Memory(_aligned)
+        memory.add("records", records.nbytes)
+        memory.add("modes", 4 * n)
+        for name, floats in self.geometry.scratch_floats(n).items():
+            memory.add(name, 4 * floats)
+        scratch = self.allocate((memory.total,), torch.uint8)
+        stage(records, scratch[memory["records"] :][: records.nbytes])
+        lattice, reading = index_launches(
+            plan, self.geometry, n, len(fused.transforms), keys.seed,
+            self._places(memory, scratch.data_ptr(), out.data_ptr()), element=element, ignore=ignore,
+        )  # fmt: skip
+        if self._map_launcher is None:
+            self._map_launcher = CupyLauncher(
+                [IndexVariant.of(plan, self.geometry.pitch)], self.device.index or 0
+            )
+        stream = current_stream(self.device)
+        self.launcher.launch(lattice, stream)
+        self._map_launcher.launch(reading, stream)
+        for view in range(1, plan.views):
+            out[view * n : (view + 1) * n].copy_(out[:n])
+        return out
+
+    def _places(self, memory: Memory, base: int, out: int) -> cuda.Addresses:
+        """Addresses of the tables, of pieces of a block of memory at `base`, and of an output."""
+        tables = self._tables.data_ptr()
+        return cuda.Addresses(
+            samples=base + memory["records"], transforms=tables, basis=tables + self._basis_at,
+            nodes=base + memory["nodes"], fields=base + memory["fields"], columns=base + memory["columns"],
+            modes=base + memory["modes"], out=out,
+        )  # fmt: skip
 
     def allocate(self, shape: tuple[int, ...], dtype: "torch.dtype") -> "torch.Tensor":
         """An uninitialized tensor on the device, or a named error."""
@@ -245,6 +318,14 @@ def current_stream(device: "torch.device") -> int:
     import torch
 
     return torch.cuda.current_stream(device).cuda_stream if device.type == "cuda" else 0
+
+
+def _check_count(images: int, n: int) -> None:
+    """Refuse a batch of n samples whose images exceed a grid."""
+    if images > MOST_SAMPLES:
+        raise ArgumentError.make(
+            f"a batch of {n} samples", why=f"a CUDA grid holds {MOST_SAMPLES}", remedy="Split it."
+        )
 
 
 def _modules(plan: PassPlan) -> list[Module]:

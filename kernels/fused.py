@@ -64,7 +64,7 @@ def clip(v, low, high):  # type: ignore[no-untyped-def]
 
 
 @njit(**INLINE)
-def _widen(nodes, row, pitch, out):  # type: ignore[no-untyped-def]
+def widen(nodes, row, pitch, out):  # type: ignore[no-untyped-def]
     """Interpolate one node row along x to pixel centers; out has whole cells."""
     step = f32(1) / f32(i32(pitch))
     for cell in range(out.shape[0] // pitch):
@@ -284,9 +284,9 @@ def fused(source, stride, height, width, nodes, mode, pitch, border, fill, scale
                 if not used:
                     continue
                 if y == 0:
-                    _widen(nodes[plane], 0, pitch, lower[plane])
+                    widen(nodes[plane], 0, pitch, lower[plane])
                 upper[plane, :] = lower[plane]
-                _widen(nodes[plane], y // pitch + 1, pitch, lower[plane])
+                widen(nodes[plane], y // pitch + 1, pitch, lower[plane])
         ty = (f32(i32(within)) + f32(0.5)) * step
         for plane in range(9):
             used = plane <= SY or (mode != 0 and first_color <= plane <= last_color)

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import cpu
+from fieldloom.errors import ArgumentError
+
+from . import cpu, indexmap
 from .draws import Keys, Windows, affines, crop_windows, draw_transforms, new_samples
 from .laws import Basis, basis
 from .plan import FieldColor, FieldWarp, Jitter, PassPlan
@@ -36,7 +38,7 @@ NO_BIAS = np.zeros(3, np.float32)
 
 @dataclass(slots=True)
 class Sources:
-    """Where the pixels of a batch lie: uint8 RGB, rows contiguous.
+    """Where the pixels of a batch lie: uint8 RGB, or the ids of masks; rows contiguous.
 
     Attributes:
         pointers: uint64 (n,), address of each source's first byte.
@@ -54,7 +56,7 @@ class Sources:
 
     @classmethod
     def of_arrays(cls, arrays: Sequence[np.ndarray]) -> "Sources":
-        """Sources over uint8 HWC arrays whose rows are contiguous."""
+        """Sources over uint8 HWC arrays, or masks (height, width), whose rows are contiguous."""
         n = len(arrays)
         pointers = np.fromiter((a.__array_interface__["data"][0] for a in arrays), np.uint64, n)
         heights = np.fromiter((a.shape[0] for a in arrays), np.int32, n)
@@ -100,6 +102,7 @@ class FusedPass:
         self.bias = (-mean * per_unit).astype(np.float32)
         self.fill = np.asarray(plan.fill, np.float32)
         self._stages = self._host_stages() if plan.staged else None
+        self._why_no_maps = plan.maps_follow()
 
     def _host_stages(self) -> "HostStages":
         from .stages.host import HostStages  # here, because most recipes need none of it
@@ -192,6 +195,7 @@ class FusedPass:
         executor: Executor | None = None,
         samples: np.ndarray | None = None,
         stages: StageRecords | None = None,
+        positions: np.ndarray | None = None,
     ) -> np.ndarray:
         """Augment a batch.
 
@@ -203,6 +207,7 @@ class FusedPass:
             executor: Pool that shares the samples among threads; None stays in this one.
             samples: What `records` gave for these arguments, where that is known already.
             stages: What `stages` gave for these keys, likewise; a plan that mixes needs it.
+            positions: Where to leave what `index_maps` can use, as `empty_positions` makes it.
 
         Returns:
             `out`.
@@ -211,26 +216,126 @@ class FusedPass:
         samples = self.records(keys, windows, sources) if samples is None else samples
         if self._stages is None:
             self._run(
-                samples, keys.seed, self.scales, self.bias, self.plan.dtype, self.plan.planar, out, executor
-            )
+                samples, keys.seed, self.scales, self.bias, self.plan.dtype, self.plan.planar, out, executor,
+                positions=positions,
+            )  # fmt: skip
             return out
         stages = self.stages(keys) if stages is None else stages
         assert stages is not None
         working = self._stages.working(len(keys))
         then = self._stages.first(samples, stages, working, keys.seed)
         self._run(
-            samples, keys.seed, BYTE_SCALES, NO_BIAS, "uint8", True, working[: len(keys)], executor, then
-        )
+            samples, keys.seed, BYTE_SCALES, NO_BIAS, "uint8", True, working[: len(keys)], executor, then,
+            positions,
+        )  # fmt: skip
         self._stages.rest(samples, stages, working, keys.seed, out, executor)
         return out
+
+    def index_maps(
+        self,
+        keys: Keys,
+        windows: Windows,
+        maps: Sources,
+        element: str,
+        out: np.ndarray | None = None,
+        executor: Executor | None = None,
+        samples: np.ndarray | None = None,
+        ignore: int = 255,
+        positions: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Masks of a batch: ids along the geometry of their images, by nearest neighbor (`indexmap.py`).
+
+        Args:
+            keys: Seed, epoch, ids and occurrences, as for the images.
+            windows: What `windows` gave for the same keys.
+            maps: Ids of each `windows.rects`, of the masks; aligned to their own size.
+            element: Type of the ids: "uint8" or "int32".
+            out: C-contiguous, of the shape and type below; None makes one.
+            executor: Pool that shares the samples among threads; None stays in this one.
+            samples: What `records` gave for the images, where that is known already; left as it is.
+            ignore: Id of pixels outside the window, with border "constant" (other borders repeat or mirror).
+            positions: What the images' call left in it; spares computing the lattices again, which is what
+                strong fields cost.
+
+        Returns:
+            `out`: (views * n, height, width), view by view like the images.
+
+        Raises:
+            ArgumentError: The plan moves pixels behind the pass or mixes (`PassPlan.maps_follow`), or an
+                argument breaks what is said above.
+
+        Exactness: every id stands in the window or is `ignore`; positions are the image's own, bit by bit.
+
+        Example:
+            >>> import numpy as np
+            >>> from fieldloom.kernels.plan import Flip, PassPlan
+            >>> mirrored = FusedPass(PassPlan(1, 3, warps=(Flip(1.0, True, 0x104),)))
+            >>> keys = Keys(seed=0, epoch=0, ids=np.array([5]), occurrences=np.array([0]))
+            >>> windows = mirrored.windows(keys, np.array([[1, 3]]))
+            >>> ids = Sources.of_arrays([np.array([[7, 8, 9]], np.uint8)])
+            >>> mirrored.index_maps(keys, windows, ids, "uint8").tolist()
+            [[[9, 8, 7]]]
+        """
+        dtype = indexmap.element_type(element, ignore)
+        records = self.map_records(keys, windows, maps, dtype, samples)
+        shape = self.maps_shape(len(keys))
+        out = np.empty(shape, dtype) if out is None else out
+        if out.shape != shape or out.dtype != dtype or not out.flags.c_contiguous:
+            raise ArgumentError.make(
+                f"out of shape {out.shape} and type {out.dtype}",
+                why=f"masks are C-contiguous, of shape {shape} and type {dtype}",
+                remedy="Leave it out, or pass such an array.",
+            )
+        n, plan = len(keys), self.plan
+        if positions is not None and positions.shape != self.empty_positions(n).shape:
+            raise ArgumentError.make(
+                f"positions of shape {positions.shape}",
+                why=f"those of {n} samples have {self.empty_positions(n).shape}",
+                remedy="Pass what the images' call was given.",
+            )
+        indexmap.run(
+            records, transforms=self.transforms, basis=self.basis, seed=keys.seed, pitch=self.pitch,
+            border=BORDERS[plan.border], ignore=ignore, height=plan.height, width=plan.width, out=out[:n],
+            executor=executor, positions=positions,
+        )  # fmt: skip
+        for view in range(1, plan.views):
+            out[view * n : (view + 1) * n] = out[:n]
+        return out
+
+    def empty_positions(self, n: int) -> np.ndarray:
+        """Array for the positions at the lattices' nodes of n samples: float32 (n, 2, nodes_y, nodes_x)."""
+        nodes = [-(-side // self.pitch) + 1 for side in (self.plan.height, self.plan.width)]
+        return np.empty((n, 2, *nodes), np.float32)
+
+    def maps_shape(self, n: int) -> tuple[int, int, int]:
+        """Shape of the masks of n samples."""
+        return n * self.plan.views, self.plan.height, self.plan.width
+
+    def map_records(
+        self, keys: Keys, windows: Windows, maps: Sources, dtype: np.dtype, samples: np.ndarray | None
+    ) -> np.ndarray:
+        """SAMPLE records of masks of a type; other arguments as for `index_maps`.
+
+        Raises:
+            ArgumentError: As `index_maps` has it.
+        """
+        if self._why_no_maps is not None:
+            raise ArgumentError.make(
+                "masks with this recipe", why=self._why_no_maps, remedy="Leave that out of the recipe."
+            )
+        samples = self.records(keys, windows, maps) if samples is None else samples
+        return indexmap.map_records(
+            samples, self.transforms, maps.pointers, maps.heights, maps.widths, maps.strides, dtype.itemsize
+        )
 
     def _run(
         self, samples: np.ndarray, seed: int, scales: np.ndarray, bias: np.ndarray, dtype: str, planar: bool,
         out: np.ndarray, executor: Executor | None, then: cpu.Task | None = None,
+        positions: np.ndarray | None = None,
     ) -> None:  # fmt: skip
         cpu.run(
             samples, transforms=self.transforms, basis=self.basis, seed=seed, pitch=self.pitch,
             border=BORDERS[self.plan.border], fill=self.fill, center=self.plan.center, scales=scales,
             bias=bias, dtype=dtype, planar=planar, height=self.plan.height, width=self.plan.width, out=out,
-            executor=executor, then=then,
+            executor=executor, then=then, positions=positions,
         )  # fmt: skip

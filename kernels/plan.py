@@ -142,6 +142,25 @@ class PassPlan:
         """Whether pixels are held as 8 bits between the fused pass and the output (`kernels.stages`)."""
         return bool(self.spectrum or self.program or self.erase or self.mixing)
 
+    def maps_follow(self) -> str | None:
+        """Why index masks cannot follow the images of this plan; None: they can (`FusedPass.index_maps`).
+
+        They can where all geometry is the fused pass's: crop, warps and fields, whatever the colors do, PASTA
+        included (it keeps phases). Policies may hold color operations only. Erasing and Cutout leave masks
+        alone: what is hidden is still to be predicted, as torchvision's RandomErasing and Albumentations'
+        CoarseDropout have it by default. Each view of a sample has the same geometry, hence the same mask.
+        """
+        if self.mixing is not None:
+            return "it mixes samples, and ids cannot be blended"
+        if not self.program:
+            return None
+        from .stages.policies import operations_of  # here, because most plans need none of it
+
+        moving = sorted(name for name in operations_of(self.program) if name in GEOMETRIC_OPERATIONS)
+        if moving:
+            return f"a policy moves pixels behind the fused pass ({', '.join(moving)}), where masks are not"
+        return None
+
     def pitch(self) -> int:
         """Lattice pitch in output pixels: the coarsest of 8, 4, 2, 1 that every field law bears.
 
@@ -173,6 +192,11 @@ class PassPlan:
             pitch //= 2
         return pitch
 
+
+#: Operations of policies after which a pixel stands elsewhere; `stages.operations` has them all.
+GEOMETRIC_OPERATIONS = frozenset(
+    ("shear_x", "shear_y", "translate_x", "translate_y", "rotate", "horizontal_flip", "vertical_flip")
+)
 
 #: Largest distance of a warp from its continuous field in output pixels, and of a color control.
 _WARP_TOLERANCE_PX, _COLOR_TOLERANCE = 0.25, 0.01

@@ -178,3 +178,14 @@ class PerSample:
 
 
 Item = Pick | Pairs | Chains | PerSample
+
+
+def operations_of(items: tuple[Item, ...]) -> set[str]:
+    """Names of all operations that some sample may get."""
+    ranges: list[Range] = []
+    for item in items:
+        if isinstance(item, Pairs):
+            ranges += [entry.range for pair in item.table for entry in pair]
+        else:
+            ranges += item.ranges
+    return {each.operation for each in ranges}
