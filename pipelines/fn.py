@@ -53,9 +53,10 @@ from nvidia.dali.pipeline import Pipeline, do_not_convert
 from fieldloom.errors import ArgumentError
 from fieldloom.pipelines import fn_host
 from fieldloom.pipelines.compiling import recipes
-from fieldloom.pipelines.fn_keys import KeyOptions, Samples, check_nodes
+from fieldloom.pipelines.fn_keys import KeyInputs, KeyOptions, Samples, check_nodes
 from fieldloom.pipelines.fn_operations import make_operator
 from fieldloom.pipelines.fn_passes import Form, Passes
+from fieldloom.pipelines.fn_pixels import LAYOUTS, PixelOperation
 
 _BOTH, _HOST = ("cpu", "gpu"), ("cpu",)
 
@@ -211,7 +212,7 @@ def id_of(source: str | bytes) -> int:
 
     Example:
         >>> id_of("train/cat/1.jpg")
-        1533061229
+        1309618438
     """
     name = source.encode("utf-8", "surrogateescape") if isinstance(source, str) else source
     return int.from_bytes(hashlib.blake2b(name, digest_size=4).digest(), "little")
@@ -245,20 +246,83 @@ def augmented(
                 remedy="Pass size, or whole images.",
             )
         given["sizes"] = sizes
-    nodes = {"images": images, **given}
+    nodes, threads = {"images": images, **given}, _threads(threads)
     check_nodes(nodes, lambda name: _BOTH if name == "images" else _HOST)
-    threads = _threads() if threads is None else threads
-    if not isinstance(threads, int) or isinstance(threads, bool) or threads < 1:
-        raise ArgumentError.make(f"threads={threads!r}", why="it must be an integer >= 1")
     if images.device == "gpu":
-        return _on_device(images, given, taken, passes)
+        from fieldloom.pipelines.fn_device import AugmentOnDevice
+
+        return _on_device(images, given, taken, lambda t: AugmentOnDevice(t, passes), passes.layout)
     function = fn_host.Augment(list(nodes), taken, passes, threads, 255)
     return _dali.python_function(
         *nodes.values(), function=function, batch_processing=True, num_outputs=1, output_layouts=passes.layout
     )
 
 
-def _on_device(images: DataNode, given: dict[str, DataNode], keys: Any, passes: Passes) -> Any:
+@do_not_convert
+def per_pixel(
+    images: DataNode,
+    function: Callable[..., Any] | PixelOperation,
+    cuda: str | None = None,
+    *,
+    layout: str = "HWC",
+    ids: DataNode | None = None,
+    epoch: int | DataNode | None = None,
+    seed: int | DataNode | None = None,
+    occurrences: DataNode | None = None,
+    epoch_size: int | None = None,
+    threads: int | None = None,
+) -> Any:
+    """A per-pixel operation of your own, on each image of a graph; see docs/own-kernel.md.
+
+    Args:
+        images: uint8 or float32 with 3 channels, ragged or uniform; on the CPU or a GPU.
+        function: `function(r, g, b, y, x, u) -> (r, g, b)`, which Numba compiles, defined at module level; or
+            a `fieldloom.pipelines.PixelOperation`, which says more.
+        cuda: CUDA C++ that defines the same as `pixel`; needed on a GPU.
+        layout: "HWC" or "CHW", of the images and of the output.
+        ids: Which random numbers, like the next four: see this module.
+        epoch: See `ids`.
+        seed: See `ids`.
+        occurrences: See `ids`.
+        epoch_size: See `ids`.
+        threads: As for `fused`.
+
+    Returns:
+        A node of the same shapes, type and layout.
+
+    Raises:
+        ArgumentError: While the graph is built: Numba cannot compile the function, or an argument is wrong.
+        DeviceError: Likewise: the images are on a GPU, and what that needs is missing.
+    """
+    if isinstance(function, PixelOperation):
+        if cuda is not None:
+            raise ArgumentError.make("cuda beside a PixelOperation", why="it has its own twin")
+        operation = function
+    else:
+        operation = PixelOperation(function, cuda)
+    if layout not in LAYOUTS:
+        raise ArgumentError.make(f"layout={layout!r}", why="not known", remedy='Pass "HWC" or "CHW".')
+    given, taken = KeyOptions(ids, epoch, seed, occurrences, None, epoch_size).inputs()
+    nodes, threads = {"images": images, **given}, _threads(threads)
+    check_nodes(nodes, lambda name: _BOTH if name == "images" else _HOST)
+    if images.device == "gpu":
+        from fieldloom.pipelines.fn_device import PerPixelOnDevice
+
+        if operation.cuda is None:
+            raise ArgumentError.make(
+                "fn.per_pixel on a GPU without cuda", why="Numba compiles for the CPU", remedy="Pass cuda=..."
+            )
+        return _on_device(images, given, taken, lambda t: PerPixelOnDevice(t, operation, layout), layout)
+    own = fn_host.PerPixel(list(nodes), taken, operation, layout, threads)
+    return _dali.python_function(
+        *nodes.values(), function=own, batch_processing=True, num_outputs=1, output_layouts=layout
+    )
+
+
+def _on_device(
+    images: DataNode, given: dict[str, DataNode], keys: KeyInputs, make: Callable[[Any], Any], layout: str
+) -> Any:
+    """The two operators of a GPU graph; `make` gives the second one's function the tickets."""
     from fieldloom.pipelines import fn_device
 
     fn_device.check_device()
@@ -269,14 +333,18 @@ def _on_device(images: DataNode, given: dict[str, DataNode], keys: Any, passes: 
         token: Any = _dali.python_function(*given.values(), function=tickets, batch_processing=True)
         tokens.append(token.gpu())
     return _dali.python_function(
-        images, *tokens, function=fn_device.AugmentOnDevice(tickets, passes), batch_processing=True,
-        device="gpu", num_outputs=1, output_layouts=passes.layout,
+        images, *tokens, function=make(tickets), batch_processing=True, device="gpu", num_outputs=1,
+        output_layouts=layout,
     )  # fmt: skip
 
 
-def _threads() -> int:
-    pipe = Pipeline.current()  # None outside a graph, which DALI's operator will say
-    return max(pipe.num_threads or 1, 1) if pipe else 1
+def _threads(threads: int | None) -> int:
+    if threads is None:
+        pipe = Pipeline.current()  # None outside a graph, which DALI's operator will say
+        return max(pipe.num_threads or 1, 1) if pipe else 1
+    if not isinstance(threads, int) or isinstance(threads, bool) or threads < 1:
+        raise ArgumentError.make(f"threads={threads!r}", why="it must be an integer >= 1")
+    return threads
 
 
 def __getattr__(name: str) -> Callable[..., Any]:
@@ -292,4 +360,4 @@ def __dir__() -> list[str]:
     return sorted({*_OWN, *recipes().operations()})
 
 
-_OWN = ("crop_windows", "fused", "id_of", "positions", "source_ids")
+_OWN = ("crop_windows", "fused", "id_of", "per_pixel", "positions", "source_ids")

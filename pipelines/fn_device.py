@@ -16,9 +16,10 @@ from fieldloom.errors import ArgumentError, DeviceError
 from fieldloom.kernels.device import DevicePass
 from fieldloom.kernels.fusedpass import FusedPass, Sources
 from fieldloom.kernels.launcher import INSTALL, import_cupy
-from fieldloom.pipelines.fn_host import Part, pairs, scattered
+from fieldloom.pipelines.fn_host import Part, pairs, scattered, units_of
 from fieldloom.pipelines.fn_keys import Drawn, KeyInputs, Samples
 from fieldloom.pipelines.fn_passes import KEPT, Passes
+from fieldloom.pipelines.fn_pixels import PixelOperation, layout_of
 from fieldloom.pipelines.stage import check_sizes, not_rgb, place
 
 if TYPE_CHECKING:
@@ -119,6 +120,30 @@ class AugmentOnDevice:
                 self._made.clear()
             self._made[fused_pass] = self._compile(fused_pass, device)
         return self._made[fused_pass]
+
+
+class PerPixelOnDevice:
+    """The function of an operator that does a user's own operation on the GPU."""
+
+    def __init__(self, tickets: Tickets | Counted, operation: PixelOperation, layout: str) -> None:
+        self._tickets, self._operation, self._layout = tickets, operation, layout
+
+    def __call__(self, images: Sequence[Any], *tokens: Any) -> list[Any]:
+        """Images of the same shapes and types."""
+        import torch
+
+        if not len(images):
+            return []
+        for image in images:
+            layout_of(image.shape, str(image.dtype), self._layout)
+        drawn, _ = self._tickets.take(len(images))
+        device = device_of(images[0])
+        with on_current_stream(device):
+            element = getattr(torch, str(images[0].dtype))
+            out = [torch.empty(image.shape, dtype=element, device=device) for image in images]
+            units = units_of(drawn, self._operation)
+            self._operation.on_device(list(images), out, units, self._layout, device)
+        return list(map(Handed, out))
 
 
 class Handed:

@@ -10,8 +10,9 @@ import numpy as np
 from fieldloom.errors import ArgumentError
 from fieldloom.kernels.fusedpass import FusedPass, Sources
 from fieldloom.kernels.keys import Keys
-from fieldloom.pipelines.fn_keys import KeyInputs, Samples
+from fieldloom.pipelines.fn_keys import Drawn, KeyInputs, Samples
 from fieldloom.pipelines.fn_passes import Passes
+from fieldloom.pipelines.fn_pixels import PixelOperation, layout_of
 from fieldloom.pipelines.stage import check_sizes, not_rgb, place
 
 
@@ -135,6 +136,38 @@ class Windows:
         for where in drawn.groups():
             rects[where] = self._pass.windows(drawn.of(where), sizes[where]).rects
         return list(np.ascontiguousarray(rects[:, :2])), list(np.ascontiguousarray(rects[:, 2:]))
+
+
+class PerPixel:
+    """The function of an operator that does a user's own operation."""
+
+    def __init__(
+        self, names: list[str], keys: KeyInputs, operation: PixelOperation, layout: str, threads: int
+    ) -> None:
+        self._names, self._keys, self._operation, self._layout = names, keys, operation, layout
+        self._pool = ThreadPoolExecutor(threads, "fieldloom-fused") if threads > 1 else None
+        self._arena = Arena()
+
+    def __call__(self, *batches: Samples) -> list[np.ndarray]:
+        """Images of the same shapes and types."""
+        inputs = dict(zip(self._names, batches, strict=True))
+        images = list(inputs["images"])
+        if not images:
+            return []
+        for image in images:
+            layout_of(image.shape, str(image.dtype), self._layout)
+        units = units_of(self._keys.take(inputs, len(images)), self._operation)
+        out = self._arena.take([image.shape for image in images], [image.dtype for image in images])
+        self._operation.on_host(images, out, units, self._layout, self._pool)
+        return out
+
+
+def units_of(drawn: Drawn, operation: PixelOperation) -> np.ndarray:
+    """The numbers that the images of a batch draw, float32 (n, 4)."""
+    units = np.empty((len(drawn.ids), 4), np.float32)
+    for where in drawn.groups():
+        units[where] = operation.units(drawn.of(where))
+    return units
 
 
 class Positions:

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fn_cases import SEED, arrays, augmented, graph
 from nvidia.dali import fn as dali
 from nvidia.dali import pipeline_def
-from test_fn import SEED, arrays, augmented, graph
 
 import fieldloom as fl
 from fieldloom.errors import ArgumentError
