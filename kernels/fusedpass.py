@@ -287,10 +287,11 @@ class FusedPass:
                 remedy="Leave it out, or pass such an array.",
             )
         n, plan = len(keys), self.plan
-        if positions is not None and positions.shape != self.empty_positions(n).shape:
+        like = self.empty_positions(n)
+        if positions is not None and (positions.shape, positions.dtype) != (like.shape, like.dtype):
             raise ArgumentError.make(
-                f"positions of shape {positions.shape}",
-                why=f"those of {n} samples have {self.empty_positions(n).shape}",
+                f"positions of shape {positions.shape} and type {positions.dtype}",
+                why=f"those of {n} samples have {like.shape} and {like.dtype}",
                 remedy="Pass what the images' call was given.",
             )
         indexmap.run(

@@ -246,10 +246,11 @@ def map_records(
             why=f"that of its image has {samples['height'][k]} x {samples['width'][k]}",
             remedy="Cut masks by the same rects as images.",
         )
-    rows = np.asarray(heights, np.int64) * np.asarray(strides, np.int64)
-    short = np.asarray(strides, np.int64) < np.asarray(widths, np.int64) * n_bytes
-    unaligned = (np.asarray(pointers, np.uint64) % np.uint64(n_bytes) != 0) | (strides % n_bytes != 0)
-    wrong = short | unaligned | (rows >= 2**32)
+    # NumPy calls an array of one row contiguous whatever its stride, which then nothing depends on.
+    steps = np.where(np.asarray(heights) > 1, strides, np.asarray(widths, np.int64) * n_bytes)
+    short = steps < np.asarray(widths, np.int64) * n_bytes
+    unaligned = (np.asarray(pointers, np.uint64) % np.uint64(n_bytes) != 0) | (steps % n_bytes != 0)
+    wrong = short | unaligned | (steps * heights >= 2**32)
     if wrong.any():
         k = int(np.argmax(wrong))
         raise ArgumentError.make(
@@ -258,7 +259,7 @@ def map_records(
             remedy="Pass masks as C-contiguous arrays.",
         )
     out = samples.copy()
-    out["source"], out["stride"], out["copy"] = pointers, strides, 0
+    out["source"], out["stride"], out["copy"] = pointers, steps, 0
     moving = np.uint32(0)
     for index, kind in enumerate(transforms["kind"].tolist()):
         moving |= np.uint32(0 if kind in (COLOR, HSV) else 1 << index)

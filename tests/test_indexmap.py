@@ -220,6 +220,14 @@ def test_strided_windows_and_given_outputs() -> None:
     assert (out[[0, 2]] == 5).all()
 
 
+def test_the_stride_of_a_single_row_does_not_matter() -> None:
+    row = ids(1, 60)
+    batch = batch_of(PassPlan(1, 40), [row])
+    for single in (np.broadcast_to(row[0], (1, 60)), np.repeat(row, 2, 0)[::-1][:1]):
+        got = batch.fused.index_maps(batch.keys, batch.windows, Sources.of_arrays([single]), "uint8")
+        np.testing.assert_array_equal(got, batch.run())
+
+
 def test_views_have_the_same_mask() -> None:
     color = Chains((Range("posterize", 8, 4, rounding="nearest"),), (0.0, 1.0), views=3)
     masks = [ids(30, 40, k) for k in range(2)]
@@ -296,7 +304,8 @@ def test_geometric_operations_are_all_known() -> None:
         ("uint8", {"out": np.empty((1, 8, 9), np.uint8)}, "out of shape"),
         ("uint8", {"out": np.empty((1, 8, 8), np.int32)}, "type int32"),
         ("uint8", {"out": np.empty((1, 8, 16), np.uint8)[:, :, ::2]}, "C-contiguous"),
-        ("uint8", {"positions": np.empty((2, 2, 3, 3), np.float32)}, "positions of shape"),
+        ("uint8", {"positions": np.empty((2, 2, 2, 2), np.float32)}, "positions of shape"),
+        ("uint8", {"positions": np.empty((1, 2, 2, 2), np.float64)}, "and type float64"),
     ],
 )
 def test_refused_arguments(element: str, options: dict, what: str) -> None:
