@@ -108,7 +108,7 @@ def decode_outside(data: Buffer, window: Sequence[int] | np.ndarray | None = Non
                 size = f"{upright.height} x {upright.width} pixels"
                 why = f"the window {y, x, height, width} does not lie in {size}"
                 raise DecodeError.make("cannot decode", why=why, remedy=_REMEDY)
-            return _rgb(upright.crop((x, y, x + width, y + height)))
+            return to_rgb(upright.crop((x, y, x + width, y + height)))
         except DecodeError:
             raise
         except Exception as error:  # Pillow's plugins raise anything from struct.error to SyntaxError
@@ -140,7 +140,7 @@ def _decode_error(error: Exception) -> DecodeError:
     return DecodeError.make("cannot decode", why=why, remedy=_REMEDY)
 
 
-def _rgb(image: Image.Image) -> np.ndarray:
+def to_rgb(image: Image.Image) -> np.ndarray:
     """Pixels of a loaded image as uint8 (height, width, 3)."""
     if image.mode.startswith("I;16"):
         wide = np.asarray(image).astype(np.uint32)
