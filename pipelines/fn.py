@@ -42,23 +42,22 @@ it, which ends that pipeline, as every operator's error does.
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from nvidia.dali import fn as _dali
 from nvidia.dali.data_node import DataNode
-from nvidia.dali.pipeline import Pipeline, do_not_convert
+from nvidia.dali.pipeline import do_not_convert
 
 from fieldloom.errors import ArgumentError
 from fieldloom.pipelines import fn_host
 from fieldloom.pipelines.compiling import recipes
-from fieldloom.pipelines.fn_keys import KeyInputs, KeyOptions, Samples, check_nodes
+from fieldloom.pipelines.fn_graph import HOST, augmented, with_pixels
+from fieldloom.pipelines.fn_keys import KeyOptions, Samples, check_nodes
 from fieldloom.pipelines.fn_operations import make_operator
 from fieldloom.pipelines.fn_passes import Form, Passes
 from fieldloom.pipelines.fn_pixels import LAYOUTS, PixelOperation
-
-_BOTH, _HOST = ("cpu", "gpu"), ("cpu",)
 
 
 @do_not_convert
@@ -78,6 +77,8 @@ def fused(
     border: str = "reflect",
     fill: float | tuple[float, float, float] = 0.0,
     sizes: DataNode | None = None,
+    masks: DataNode | Sequence[DataNode] | None = None,
+    ignore: int = 255,
     threads: int | None = None,
 ) -> Any:
     """Augment images by a whole recipe, in one pass.
@@ -100,11 +101,17 @@ def fused(
         sizes: None: the images are whole, and the crop is drawn and read in place. A node of integers for
             each sample that begin with (height, width) of the whole image as displayed: the images are
             already the windows of `crop_windows` with the same arguments.
+        masks: Index masks (segmentation ids) that follow the geometry of their images, by nearest neighbor: a
+            node, or several. uint8 or int32, (height, width) or (height, width, 1), of their images' sizes,
+            cut like them, and on their device. All geometry of the recipe must be the pass's own: no
+            RandAugment.
+        ignore: Id of what lies outside the image, with border "constant".
         threads: Threads that share the images of a batch; None: as many as the pipeline's. They end when the
             pipeline is garbage, which is when the collector runs: DALI's operators are cycles.
 
     Returns:
-        A node of `dtype` and `layout`.
+        A node of `dtype` and `layout`; with masks a tuple of it and a node for each of them, (height, width)
+        with layout HW, of the masks' type.
 
     Raises:
         ArgumentError: While the graph is built: an argument is of a wrong type or range, or contradicts
@@ -116,7 +123,7 @@ def fused(
     """
     passes = Passes(augment, Form(size, dtype, layout, border, fill))
     keys = KeyOptions(ids, epoch, seed, occurrences, strength, epoch_size)
-    return augmented(images, passes, keys, sizes=sizes, threads=threads)
+    return augmented(images, passes, keys, sizes=sizes, masks=masks, ignore=ignore, threads=threads)
 
 
 @do_not_convert
@@ -154,7 +161,7 @@ def crop_windows(
     passes = Passes(augment, Form(size))
     given, keys = KeyOptions(ids, epoch, seed, occurrences, None, epoch_size).inputs()
     nodes = {"sizes": sizes, **given}
-    check_nodes(nodes, lambda name: _HOST)
+    check_nodes(nodes, lambda name: HOST)
     windows: Any = _dali.python_function(
         *nodes.values(), function=fn_host.Windows(list(nodes), keys, passes.one), batch_processing=True,
         num_outputs=2,
@@ -179,7 +186,7 @@ def positions(like: DataNode, *, epoch_size: int | None = None) -> tuple[DataNod
         ArgumentError: While the graph is built: an argument is of a wrong type or range.
     """
     KeyOptions(epoch_size=epoch_size).inputs()
-    check_nodes({"like": like}, lambda name: _HOST)
+    check_nodes({"like": like}, lambda name: HOST)
     counted: Any = _dali.python_function(
         like, function=fn_host.Positions(epoch_size), batch_processing=True, num_outputs=2
     )
@@ -201,7 +208,7 @@ def source_ids(data: DataNode) -> DataNode:
     Raises:
         ArgumentError: While the graph is built: not a node on the CPU. While it runs: a sample has no source.
     """
-    check_nodes({"data": data}, lambda name: _HOST)
+    check_nodes({"data": data}, lambda name: HOST)
     names = _dali.get_property(data, key="source_info")
     out: Any = _dali.python_function(names, function=_ids_of, batch_processing=True)
     return out
@@ -226,36 +233,6 @@ def _ids_of(names: Samples) -> list[np.ndarray]:
             remedy="Pass ids of your own.",
         )
     return [np.array([id_of(name.tobytes())], np.int64) for name in names]
-
-
-def augmented(
-    images: DataNode,
-    passes: Passes,
-    keys: KeyOptions,
-    *,
-    sizes: DataNode | None = None,
-    threads: int | None = None,
-) -> Any:
-    """An operator that does `passes` with `keys`: what all others are made of. Arguments as for `fused`."""
-    given, taken = keys.inputs()
-    if sizes is not None:
-        if not passes.fixed:
-            raise ArgumentError.make(
-                "sizes with size=None",
-                why="windows are drawn for one output size",
-                remedy="Pass size, or whole images.",
-            )
-        given["sizes"] = sizes
-    nodes, threads = {"images": images, **given}, _threads(threads)
-    check_nodes(nodes, lambda name: _BOTH if name == "images" else _HOST)
-    if images.device == "gpu":
-        from fieldloom.pipelines.fn_device import AugmentOnDevice
-
-        return _on_device(images, given, taken, lambda t: AugmentOnDevice(t, passes), passes.layout)
-    function = fn_host.Augment(list(nodes), taken, passes, threads, 255)
-    return _dali.python_function(
-        *nodes.values(), function=function, batch_processing=True, num_outputs=1, output_layouts=passes.layout
-    )
 
 
 @do_not_convert
@@ -302,49 +279,8 @@ def per_pixel(
         operation = PixelOperation(function, cuda)
     if layout not in LAYOUTS:
         raise ArgumentError.make(f"layout={layout!r}", why="not known", remedy='Pass "HWC" or "CHW".')
-    given, taken = KeyOptions(ids, epoch, seed, occurrences, None, epoch_size).inputs()
-    nodes, threads = {"images": images, **given}, _threads(threads)
-    check_nodes(nodes, lambda name: _BOTH if name == "images" else _HOST)
-    if images.device == "gpu":
-        from fieldloom.pipelines.fn_device import PerPixelOnDevice
-
-        if operation.cuda is None:
-            raise ArgumentError.make(
-                "fn.per_pixel on a GPU without cuda", why="Numba compiles for the CPU", remedy="Pass cuda=..."
-            )
-        return _on_device(images, given, taken, lambda t: PerPixelOnDevice(t, operation, layout), layout)
-    own = fn_host.PerPixel(list(nodes), taken, operation, layout, threads)
-    return _dali.python_function(
-        *nodes.values(), function=own, batch_processing=True, num_outputs=1, output_layouts=layout
-    )
-
-
-def _on_device(
-    images: DataNode, given: dict[str, DataNode], keys: KeyInputs, make: Callable[[Any], Any], layout: str
-) -> Any:
-    """The two operators of a GPU graph; `make` gives the second one's function the tickets."""
-    from fieldloom.pipelines import fn_device
-
-    fn_device.check_device()
-    tickets: Any = fn_device.Counted(keys)
-    tokens = []
-    if given:
-        tickets = fn_device.Tickets(list(given), keys)
-        token: Any = _dali.python_function(*given.values(), function=tickets, batch_processing=True)
-        tokens.append(token.gpu())
-    return _dali.python_function(
-        images, *tokens, function=make(tickets), batch_processing=True, device="gpu", num_outputs=1,
-        output_layouts=layout,
-    )  # fmt: skip
-
-
-def _threads(threads: int | None) -> int:
-    if threads is None:
-        pipe = Pipeline.current()  # None outside a graph, which DALI's operator will say
-        return max(pipe.num_threads or 1, 1) if pipe else 1
-    if not isinstance(threads, int) or isinstance(threads, bool) or threads < 1:
-        raise ArgumentError.make(f"threads={threads!r}", why="it must be an integer >= 1")
-    return threads
+    keys = KeyOptions(ids, epoch, seed, occurrences, None, epoch_size)
+    return with_pixels(images, operation, keys, layout, threads)
 
 
 def __getattr__(name: str) -> Callable[..., Any]:

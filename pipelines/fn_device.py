@@ -16,11 +16,11 @@ from fieldloom.errors import ArgumentError, DeviceError
 from fieldloom.kernels.device import DevicePass
 from fieldloom.kernels.fusedpass import FusedPass, Sources
 from fieldloom.kernels.launcher import INSTALL, import_cupy
-from fieldloom.pipelines.fn_host import Part, pairs, scattered, units_of
+from fieldloom.pipelines.fn_host import Part, check_images, mask_kind, pairs, scattered, some, units_of
 from fieldloom.pipelines.fn_keys import Drawn, KeyInputs, Samples
 from fieldloom.pipelines.fn_passes import KEPT, Passes
 from fieldloom.pipelines.fn_pixels import PixelOperation, layout_of
-from fieldloom.pipelines.stage import check_sizes, not_rgb, place
+from fieldloom.pipelines.stage import check_sizes, cut, place
 
 if TYPE_CHECKING:
     import torch
@@ -82,36 +82,52 @@ class AugmentOnDevice:
     Args:
         tickets: Where the keys come from.
         passes: What to do.
+        n_masks: Inputs of masks, right behind the images.
+        ignore: As for `fieldloom.pipelines.fn.fused`.
         compile_pass: Makes a `DevicePass`; the tests give their own.
     """
 
-    def __init__(self, tickets: Tickets | Counted, passes: Passes, compile_pass: Any = DevicePass) -> None:
+    def __init__(
+        self,
+        tickets: Tickets | Counted,
+        passes: Passes,
+        n_masks: int = 0,
+        ignore: int = 255,
+        compile_pass: Any = DevicePass,
+    ) -> None:
         self._tickets, self._passes, self._compile = tickets, passes, compile_pass
+        self._n_masks, self._ignore = n_masks, ignore
         self._made: dict[FusedPass, DevicePass] = {}
 
-    def __call__(self, images: Sequence[Any], *tokens: Any) -> list[Any]:
+    def __call__(self, images: Sequence[Any], *more: Any) -> Any:
         """Outputs, one tensor a sample, which hand themselves over by DLPack."""
+        masks = more[: self._n_masks]
         if not len(images):
-            return []
-        for i, image in enumerate(images):
-            if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
-                raise not_rgb(f"shape {image.shape} and type {image.dtype} (the batch's number {i})")
+            return tuple([] for _ in range(1 + len(masks))) if masks else []
+        check_images(images)
+        kinds = [mask_kind(each, images) for each in masks]
         drawn, sizes = self._tickets.take(len(images))
         device = device_of(images[0])
-        heights, widths = (np.array([image.shape[k] for image in images], np.int32) for k in (0, 1))
-        pointers = np.array([image.data.ptr for image in images], np.uint64)
-        strides = np.array([image.strides[0] for image in images], np.int64)
-        own = () if self._passes.fixed else (heights, widths)
-        parts, arrays = [], []
+        sources, maps = sources_of(images), [sources_of(each) for each in masks]
+        own = () if self._passes.fixed else (sources.heights, sources.widths)
+        parts = []
+        arrays: list[list[Any]] = [[] for _ in range(1 + len(masks))]
         with on_current_stream(device):
             for where in drawn.groups(*own):
                 fused_pass = self._passes.of(*images[where[0]].shape[:2])
                 part = Part(where, drawn.of(where), fused_pass)
-                some = Sources(pointers[where], heights[where], widths[where], strides[where], images)
-                windows, pixels = place(fused_pass, some, part.keys, None if sizes is None else sizes[where])
+                whole = None if sizes is None else sizes[where]
+                windows, pixels = place(fused_pass, some(sources, where), part.keys, whole)
+                on_device = self._pass(fused_pass, device)
                 parts.append(part)
-                arrays.append(self._pass(fused_pass, device)(part.keys, windows, pixels))
-        return scattered(parts, [list(map(Handed, array)) for array in arrays])
+                arrays[0].append(on_device(part.keys, windows, pixels))
+                for kind, ids, made in zip(kinds, maps, arrays[1:], strict=True):
+                    read = some(ids, where)
+                    if whole is None:
+                        read = cut(read, windows, np.dtype(kind).itemsize)
+                    made.append(on_device.index_maps(part.keys, windows, read, kind, ignore=self._ignore))
+        done = [scattered(parts, [list(map(Handed, array)) for array in each]) for each in arrays]
+        return tuple(done) if masks else done[0]
 
     def _pass(self, fused_pass: FusedPass, device: str) -> DevicePass:
         # A pass holds tables on the device: no more of them than the host keeps.
@@ -163,6 +179,14 @@ class Handed:
         """As the tensor's."""
         kind, index = self._tensor.__dlpack_device__()
         return int(kind), int(index)
+
+
+def sources_of(images: Sequence[Any]) -> Sources:
+    """A pointer table over CuPy arrays."""
+    heights, widths = (np.array([image.shape[k] for image in images], np.int32) for k in (0, 1))
+    pointers = np.array([image.data.ptr for image in images], np.uint64)
+    strides = np.array([image.strides[0] for image in images], np.int64)
+    return Sources(pointers, heights, widths, strides, images)
 
 
 def device_of(image: Any) -> str:

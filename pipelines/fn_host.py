@@ -13,7 +13,7 @@ from fieldloom.kernels.keys import Keys
 from fieldloom.pipelines.fn_keys import Drawn, KeyInputs, Samples
 from fieldloom.pipelines.fn_passes import Passes
 from fieldloom.pipelines.fn_pixels import PixelOperation, layout_of
-from fieldloom.pipelines.stage import check_sizes, not_rgb, place
+from fieldloom.pipelines.stage import check_sizes, cut, not_rgb, place
 
 
 @dataclass(slots=True)
@@ -41,18 +41,15 @@ class Arena:
     def __init__(self) -> None:
         self._memory = np.empty(0, np.uint8)
 
-    def take(self, shapes: Sequence[tuple[int, ...]], elements: Sequence[Any]) -> list[np.ndarray]:
-        """Uninitialized arrays, valid until the next call."""
-        sizes = [
-            int(np.prod(shape)) * np.dtype(element).itemsize
-            for shape, element in zip(shapes, elements, strict=True)
-        ]
+    def take(self, forms: Sequence[tuple[tuple[int, ...], Any]]) -> list[np.ndarray]:
+        """Uninitialized arrays of (shape, element type), valid until the next call."""
+        sizes = [int(np.prod(shape)) * np.dtype(element).itemsize for shape, element in forms]
         starts = np.cumsum([0, *(-(-size // 64) * 64 for size in sizes)])
         if len(self._memory) < starts[-1]:
             self._memory = np.empty(int(starts[-1]), np.uint8)
         return [
             self._memory[start : start + size].view(element).reshape(shape)
-            for start, size, shape, element in zip(starts.tolist(), sizes, shapes, elements, strict=False)
+            for start, size, (shape, element) in zip(starts.tolist(), sizes, forms, strict=False)
         ]
 
 
@@ -64,13 +61,13 @@ class Augment:
         keys: Makes keys of them.
         passes: What to do.
         threads: Threads that share a batch; 1 starts none.
-        ignore: Index of masks where they have none.
+        ignore: Id of masks outside the image, with border "constant".
     """
 
     def __init__(self, names: list[str], keys: KeyInputs, passes: Passes, threads: int, ignore: int) -> None:
         self._names, self._keys, self._passes, self._ignore = names, keys, passes, ignore
         self._pool = ThreadPoolExecutor(threads, "fieldloom-fused") if threads > 1 else None
-        self._images, self._maps = Arena(), Arena()
+        self._arena = Arena()
 
     def __call__(self, *batches: Samples) -> Any:
         """Lists of outputs, one for images and one for each input of masks."""
@@ -79,34 +76,53 @@ class Augment:
         images = inputs["images"]
         if not images:  # a branch of a condition that no sample takes
             return tuple([] for _ in range(1 + len(masks))) if masks else []
-        for i, image in enumerate(images):
-            if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
-                raise not_rgb(f"shape {image.shape} and type {image.dtype} (the batch's number {i})")
+        check_images(images)
+        kinds = [mask_kind(each, images) for each in masks]
         drawn = self._keys.take(inputs, len(images))
         sources = Sources.of_arrays(images)
+        maps = [Sources.of_arrays(each) for each in masks]
         sizes = check_sizes(pairs(inputs["sizes"]), len(images)) if "sizes" in inputs else None
         own = () if self._passes.fixed else (sources.heights, sources.widths)
         parts = [
             Part(where, drawn.of(where), self._passes.of(*images[where[0]].shape[:2]))
             for where in drawn.groups(*own)
         ]
-        forms = [part.fused_pass.plan.dtype for part in parts]
-        arrays = self._images.take(
-            [part.fused_pass.shape(len(part.where)) for part in parts],
-            [part.fused_pass.element for part in parts],
+        arrays = self._arena.take(
+            [
+                (shape, element)
+                for part in parts
+                for shape, element in (
+                    (part.fused_pass.shape(len(part.where)), part.fused_pass.element),
+                    *((part.fused_pass.maps_shape(len(part.where)), kind) for kind in kinds),
+                )
+            ]
         )
+        rows = [arrays[k : k + 1 + len(masks)] for k in range(0, len(arrays), 1 + len(masks))]
 
         def run(number: int, executor: ThreadPoolExecutor | None) -> None:
-            part = parts[number]
+            part, (out, *out_maps) = parts[number], rows[number]
             whole = None if sizes is None else sizes[part.where]
-            windows, pixels = place(part.fused_pass, _some(sources, part.where), part.keys, whole)
-            part.fused_pass(part.keys, windows, pixels, arrays[number], executor)
+            windows, pixels = place(part.fused_pass, some(sources, part.where), part.keys, whole)
+            samples = part.fused_pass.records(part.keys, windows, pixels)
+            kept = part.fused_pass.empty_positions(len(part.where)) if masks else None
+            part.fused_pass(part.keys, windows, pixels, out, executor, samples, positions=kept)
+            for kind, ids, map_ in zip(kinds, maps, out_maps, strict=True):
+                read = some(ids, part.where)
+                if whole is None:
+                    read = cut(read, windows, np.dtype(kind).itemsize)
+                part.fused_pass.index_maps(
+                    part.keys, windows, read, kind, map_, executor, samples, self._ignore, kept
+                )
 
         self._each(run, len(parts))
-        done = scattered(
-            parts, [a.view(np.float16) if f == "float16" else a for a, f in zip(arrays, forms, strict=True)]
-        )
-        return done
+        images_out = [
+            row[0].view(np.float16) if part.fused_pass.plan.dtype == "float16" else row[0]
+            for part, row in zip(parts, rows, strict=True)
+        ]
+        done = scattered(parts, images_out)
+        if not masks:
+            return done
+        return done, *(scattered(parts, [row[1 + k] for row in rows]) for k in range(len(masks)))
 
     def _each(self, run: Callable[[int, ThreadPoolExecutor | None], None], n: int) -> None:
         """One part shares its samples among the threads; several are shared out whole."""
@@ -157,7 +173,7 @@ class PerPixel:
         for image in images:
             layout_of(image.shape, str(image.dtype), self._layout)
         units = units_of(self._keys.take(inputs, len(images)), self._operation)
-        out = self._arena.take([image.shape for image in images], [image.dtype for image in images])
+        out = self._arena.take([(image.shape, image.dtype) for image in images])
         self._operation.on_host(images, out, units, self._layout, self._pool)
         return out
 
@@ -180,6 +196,35 @@ class Positions:
         """Ids and epochs, int64 (1,) each."""
         drawn = self._keys.take({}, len(batch))
         return list(drawn.ids[:, None].astype(np.int64)), list(drawn.epochs[:, None].astype(np.int64))
+
+
+def check_images(images: Samples) -> None:
+    """Refuse what is not 8-bit RGB; arrays of NumPy or CuPy.
+
+    Raises:
+        ArgumentError: Names the first such image's place, shape and type.
+    """
+    for i, image in enumerate(images):
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+            raise not_rgb(f"shape {image.shape} and type {image.dtype} (the batch's number {i})")
+
+
+def mask_kind(masks: Samples, images: Samples) -> str:
+    """The element type of masks: "uint8" or "int32".
+
+    Raises:
+        ArgumentError: They are of another or of several types, or not of their images' sizes.
+    """
+    kind = str(masks[0].dtype)
+    for i, (mask, image) in enumerate(zip(masks, images, strict=True)):
+        size = mask.shape[:2] if mask.ndim == 2 or (mask.ndim == 3 and mask.shape[2] == 1) else None
+        if size != image.shape[:2] or str(mask.dtype) != kind or kind not in ("uint8", "int32"):
+            raise ArgumentError.make(
+                f"masks of shape {mask.shape} and type {mask.dtype} (the batch's number {i})",
+                why=f"expected ids, uint8 or int32, for the image's {image.shape[0]} x {image.shape[1]}",
+                remedy="Decode with output_type=types.GRAY, and cut masks as their images.",
+            )
+    return kind
 
 
 def scattered(parts: list[Part], arrays: Sequence[Any]) -> list[Any]:
@@ -205,7 +250,8 @@ def pairs(samples: Samples) -> np.ndarray:
     return np.array([sample[:2] for sample in samples])
 
 
-def _some(images: Sources, where: np.ndarray) -> Sources:
+def some(images: Sources, where: np.ndarray) -> Sources:
+    """Some of them, in place."""
     return Sources(
         images.pointers[where], images.heights[where], images.widths[where], images.strides[where], images
     )

@@ -190,10 +190,10 @@ def sources_of(images: Any) -> Sources:
     return Sources(crops.pointers, crops.heights, crops.widths, crops.strides, crops)
 
 
-def cut(images: Sources, windows: Windows) -> Sources:
+def cut(images: Sources, windows: Windows, pixel_bytes: int = 3) -> Sources:
     """The windows' rects within whole images: other pointers into the same pixels."""
     rects = windows.rects
-    offsets = rects[:, 0] * images.strides + 3 * rects[:, 1].astype(np.int64)
+    offsets = rects[:, 0] * images.strides + pixel_bytes * rects[:, 1].astype(np.int64)
     pointers = images.pointers + offsets.astype(np.uint64)
     return Sources(pointers, rects[:, 2], rects[:, 3], images.strides, images)
 
