@@ -99,6 +99,7 @@ _HOMES = {
     "jensen_shannon": "mixing",
     "mix_batch": "mixing",
     "mixed_cross_entropy": "mixing",
+    "pack": "sources",
     "preset": "presets",
     "soft_cross_entropy": "mixing",
     "soft_targets": "mixing",
@@ -183,6 +184,7 @@ __all__ = [
     "jensen_shannon",
     "mix_batch",
     "mixed_cross_entropy",
+    "pack",
     "preset",
     "soft_cross_entropy",
     "soft_targets",
@@ -278,6 +280,7 @@ if TYPE_CHECKING:
         Signals,
         WeightedSampling,
     )
+    from .sources import pack
 
 
 def _graph_recipes() -> Any:

@@ -9,6 +9,7 @@ from .command_group import CommandGroup
 #: Name -> module that holds its `command`, in the order in which people meet them.
 COMMANDS = {
     "demo": "fieldloom.perf.commands.demo",
+    "pack": "fieldloom.perf.commands.pack",
     "preview": "fieldloom.perf.commands.preview",
     "profile": "fieldloom.perf.commands.profile",
 }

@@ -18,6 +18,8 @@ from fieldloom.sources.files import MAX_FILE_BYTES, read_file
 from fieldloom.sources.folder import IMAGE_EXTENSIONS, FolderSource
 from fieldloom.sources.listing import ListSource
 from fieldloom.sources.opening import open_source
+from fieldloom.sources.packed import PackedSource
+from fieldloom.sources.packing import pack
 
 __all__ = [
     "IMAGE_EXTENSIONS",
@@ -26,7 +28,9 @@ __all__ = [
     "EncodedSource",
     "FolderSource",
     "ListSource",
+    "PackedSource",
     "Source",
     "open_source",
+    "pack",
     "read_file",
 ]
