@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from fieldloom.errors import ArgumentError
 from fieldloom.sources.base import Source
 from fieldloom.sources.dense import DensePixels
-from fieldloom.sources.labels import check_labels, check_num_classes
+from fieldloom.sources.labels import check_num_classes
+from fieldloom.sources.rows import check_targets
 
 _LAYOUT = (
     "images are uint8, RGB or gray, channels last: (n, height, width, 3), or a list of (height, width, 3)"
@@ -32,7 +33,7 @@ class ArraySource(Source):
             images: uint8 array of shape (n, height, width, 3), (n, height, width, 1) or (n, height,
                 width); or a list of arrays of shape (height, width, 3), (height, width, 1) or (height,
                 width), whose sizes may differ.
-            labels: One class index an image, sequence or array of shape (n,).
+            labels: One class index an image, sequence or array of shape (n,); or rows of numbers, (n, k).
             num_classes: If given, labels are below it.
 
         Raises:
@@ -55,7 +56,7 @@ class ArraySource(Source):
                 why=f"there are {len(self._images)} images and {len(column)} labels",
                 remedy="Pass one label an image.",
             )
-        self.targets = check_labels(column, check_num_classes(num_classes), self.name)
+        self.targets = check_targets(column, check_num_classes(num_classes), self.name)
 
     def name(self, i: int) -> str:
         """Where sample `i` lives (it has no name of its own)."""

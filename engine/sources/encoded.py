@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 
 from fieldloom.errors import ArgumentError, DecodeError
 from fieldloom.sources.base import Source
-from fieldloom.sources.labels import check_labels, check_num_classes
+from fieldloom.sources.labels import check_num_classes
 from fieldloom.sources.pairs import split_pairs
+from fieldloom.sources.rows import check_targets
 
 
 class EncodedSource(Source):
@@ -23,7 +24,7 @@ class EncodedSource(Source):
 
         Args:
             pairs: (data, label) pairs; data is `bytes`, `bytearray`, a contiguous `memoryview`, or a
-                contiguous uint8 array of shape (n_bytes,).
+                contiguous uint8 array of shape (n_bytes,). Labels as for `ListSource`.
             num_classes: If given, labels are below it.
 
         Raises:
@@ -32,7 +33,7 @@ class EncodedSource(Source):
         """
         data, labels = split_pairs(pairs)
         self._data = [_view(item, i) for i, item in enumerate(data)]
-        self.targets = check_labels(labels, check_num_classes(num_classes), self.name)
+        self.targets = check_targets(labels, check_num_classes(num_classes), self.name)
 
     def name(self, i: int) -> str:
         """Where sample `i` lives (it has no name of its own)."""

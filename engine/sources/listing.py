@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from fieldloom.errors import ArgumentError
 from fieldloom.sources.base import Source
 from fieldloom.sources.files import MAX_FILE_BYTES, read_file
-from fieldloom.sources.labels import check_labels, check_num_classes
+from fieldloom.sources.labels import check_num_classes
 from fieldloom.sources.pairs import split_pairs
 from fieldloom.sources.paths import PathTable
+from fieldloom.sources.rows import check_targets
 
 
 class ListSource(Source):
@@ -34,7 +35,8 @@ class ListSource(Source):
 
         Args:
             pairs: (path, label) pairs, or an array of shape (n, 2). Paths are `str`, `bytes` or path
-                objects; labels are integers from 0 on (in an array of text: their digits).
+                objects; labels are integers from 0 on (in an array of text: their digits), or rows of
+                numbers, as many for each.
             num_classes: If given, labels are below it.
             max_bytes: Largest file that `read` reads.
 
@@ -45,7 +47,7 @@ class ListSource(Source):
         paths, labels = split_pairs(pairs)
         self._paths = PathTable(_split_paths(paths))
         self._max_bytes = max_bytes
-        self.targets = check_labels(labels, check_num_classes(num_classes), self.name)
+        self.targets = check_targets(labels, check_num_classes(num_classes), self.name)
 
     def name(self, i: int) -> str:
         """The path of sample `i`, as it was given."""

@@ -1,6 +1,7 @@
 """From what a user calls a data set to the source that reads it."""
 
 import os
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -42,13 +43,14 @@ def open_source(source: object, *, num_classes: int | None = None) -> Source:
     | any other object with `__getitem__` and `__len__` | `MapSource` |
     | tuple (images, labels), where images is an array, a tensor or a list of them | `ArraySource` |
     | the same, where images is a tensor on a GPU | `ResidentSource` |
+    | list of dicts such as {"image": ..., "label": ..., "mask": ...} | `MapSource` |
     | list, tuple or (n, 2) array of (path, label), path `str` or path object | `ListSource` |
     | list of (image, label), image a uint8 array | `ArraySource` |
     | the same of (data, label), data `bytes`, `bytearray`, `memoryview` or uint8 array | `EncodedSource` |
 
     Files and encoded images may come in columns too: ([path, ...], labels). The first entry decides
-    between the last three. An empty list is a data set of 0 samples; an empty folder is an error, because
-    nobody means it.
+    between the last three. A label is a class index, or a row of numbers (multi-label), as many for each.
+    An empty list is a data set of 0 samples; an empty folder is an error, because nobody means it.
 
     Args:
         source: What to open.
@@ -76,7 +78,7 @@ def open_source(source: object, *, num_classes: int | None = None) -> Source:
         from fieldloom.sources.huggingface import HuggingFaceSource
 
         return HuggingFaceSource(source, num_classes=bound)
-    if hasattr(source, "__getitem__") and hasattr(source, "__len__") and as_array(source) is None:
+    if _is_map_style(source):
         from fieldloom.sources.mapstyle import MapSource
 
         return MapSource(source, num_classes=bound)
@@ -153,12 +155,23 @@ def _holds_shards(folder: str) -> bool:
 
 
 def _open_pairs(pairs: "list[object] | tuple[object, ...] | np.ndarray", num_classes: int | None) -> Source:
+    if len(pairs) and isinstance(pairs[0], Mapping):
+        from fieldloom.sources.mapstyle import MapSource
+
+        return MapSource(pairs, num_classes=num_classes)
     first = pairs[0][0] if len(pairs) and _sized(pairs[0]) else None  # type: ignore[index]
     if isinstance(first, np.ndarray) and first.ndim > 1:
         images, labels = split_pairs(pairs)
         return ArraySource(images, labels, num_classes=num_classes)
     encoded = isinstance(first, (bytes, bytearray, memoryview, np.ndarray))
     return (EncodedSource if encoded else ListSource)(pairs, num_classes=num_classes)
+
+
+def _is_map_style(source: object) -> bool:
+    """Whether samples can be asked for by number; a dict's keys are something else."""
+    if isinstance(source, (Mapping, np.ndarray)) or as_array(source) is not None:
+        return False
+    return hasattr(source, "__getitem__") and hasattr(source, "__len__")
 
 
 def _holds_images(images: object, labels: object) -> bool:

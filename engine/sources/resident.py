@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from fieldloom.errors import ArgumentError
 from fieldloom.sources.base import Source
 from fieldloom.sources.dense import DensePixels
-from fieldloom.sources.labels import check_labels, check_num_classes
+from fieldloom.sources.labels import check_num_classes
+from fieldloom.sources.rows import check_targets
 
 
 class ResidentSource(Source):
@@ -25,7 +26,8 @@ class ResidentSource(Source):
 
         Args:
             images: uint8 tensor of shape (n, height, width, 3), contiguous.
-            labels: One class index an image, shape (n,); a tensor on any device, an array or a sequence.
+            labels: One class index an image, shape (n,), or rows of numbers, (n, k); a tensor on any device,
+                an array or a sequence.
             num_classes: If given, labels are below it.
 
         Raises:
@@ -54,7 +56,7 @@ class ResidentSource(Source):
         self.device = str(images.device)
         self._images = images.detach()
         self.dense = DensePixels.of_tensor(self._images)
-        self.targets = check_labels(labels, check_num_classes(num_classes), self.name)
+        self.targets = check_targets(labels, check_num_classes(num_classes), self.name)
 
     def name(self, i: int) -> str:
         """Where sample `i` lives (it has no name of its own)."""
