@@ -3,6 +3,7 @@
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
@@ -10,6 +11,10 @@ Item = TypeVar("Item")
 
 class Closed(Exception):  # noqa: N818 - a signal, not an error
     """The other end has gone."""
+
+
+class Gone(Exception):  # noqa: N818 - a signal, not an error
+    """The producer ended and did not say so."""
 
 
 class Handoff(Generic[Item]):
@@ -44,16 +49,24 @@ class Handoff(Generic[Item]):
             self._items.append(item)
             self._changed.notify_all()
 
-    def get(self, timeout_s: float | None = None) -> Item:
+    def get(self, timeout_s: float | None = None, alive: Callable[[], bool] | None = None) -> Item:
         """Take the oldest item.
+
+        Args:
+            timeout_s: How long to wait; None: for ever.
+            alive: Whether the producer lives; asked while waiting.
 
         Raises:
             Closed: There is none and none will come.
             TimeoutError: None came within `timeout_s`.
+            Gone: There is none, and the producer has ended.
         """
         start = time.perf_counter()
         with self._changed:
             while not self._items and not self._closed:
+                # No item can come between the look above and this one: `put` needs the lock.
+                if alive is not None and not alive():
+                    raise Gone
                 left = 0.5 if timeout_s is None else start + timeout_s - time.perf_counter()
                 if left <= 0:
                     self.waited_get_s += time.perf_counter() - start
@@ -66,6 +79,11 @@ class Handoff(Generic[Item]):
             item = self._items.popleft()
             self._changed.notify_all()
             return item
+
+    @property
+    def closed(self) -> bool:
+        """Whether an end was closed."""
+        return self._closed
 
     def close(self) -> None:
         """Drop what waits and wake both ends. Idempotent."""

@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy as np
 from fieldloom.kernels.draws import Keys, Windows
 from fieldloom.kernels.fusedpass import FusedPass, Sources
 from fieldloom.kernels.stages.staged import StageRecords
+from fieldloom.pipelines.threads import DaemonPool
 
 from .batch import Batch
 from .buffers import BufferPool
@@ -36,7 +36,7 @@ class HostBackend:
 
     def __init__(self, fused_pass: FusedPass, layout: str, threads: int, prefetch: int) -> None:
         self._pass, self._layout = fused_pass, layout
-        self._pool = ThreadPoolExecutor(threads, "fieldloom-augment") if threads > 1 else None
+        self._pool = DaemonPool(threads, "fieldloom-augment") if threads > 1 else None
         # Free arrays worth keeping: one for each batch that waits, one in work, one with the consumer.
         self._buffers = BufferPool(keep=prefetch + 2)
 
@@ -87,4 +87,4 @@ class HostBackend:
     def close(self) -> None:
         """End the threads."""
         if self._pool is not None:
-            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool.shutdown()

@@ -1,9 +1,6 @@
-"""One epoch under way: the iterator that the consumer holds, and the thread that produces for it."""
+"""One epoch under way: the iterator that the consumer holds."""
 
-import atexit
-import contextlib
 import os
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,15 +9,10 @@ from fieldloom.errors import StateError
 
 from .batch import Batch
 from .epoch import EpochPlan
-from .handoff import Closed, Handoff
-from .production import Outcome, Outcomes, Production
-
-#: Seconds after which the interpreter's exit no longer waits for a producing thread.
-EXIT_TIMEOUT_S = 3.0
-
-_END = object()
-#: Producing threads that have not ended, whether or not anybody still holds their iterator.
-_producing: dict[threading.Thread, tuple[int, "Handoff[Any]"]] = {}
+from .handoff import Closed, Gone, Handoff
+from .producer import END, Producer
+from .production import Outcome, Production
+from .watchdog import died, stalled
 
 
 @dataclass(slots=True)
@@ -42,7 +34,15 @@ class LoaderIterator(Iterator[Batch]):
     """One epoch under way: a thread produces, a bounded queue hands over.
 
     An exception of one batch is raised by the `next` that would have returned it; the `next` after that
-    goes on with the following batch.
+    goes on with the following batch. After `WorkerStalled` the next `next` waits again for the same batch.
+
+    Args:
+        production: Makes the batches.
+        plan: The epoch.
+        drop_last: Leave out the last, incomplete batch.
+        prefetch: Batches that may wait.
+        first: Batch to begin with.
+        timeout_s: Longest wait for a batch; None: for ever.
     """
 
     def __init__(
@@ -61,15 +61,11 @@ class LoaderIterator(Iterator[Batch]):
         self._exhausted, self._timeout_s = False, timeout_s
         self.queue: Handoff[Any] = Handoff(prefetch)
         # The thread must not hold this object: dropping it is what ends an epoch that was left early.
-        self.thread = threading.Thread(
-            target=_produce,
-            args=(production, production.epoch(plan, drop_last=drop_last, first=first), self.queue),
-            name="fieldloom-produce",
-            daemon=True,
+        self.producer = Producer(
+            production, production.epoch(plan, drop_last=drop_last, first=first), self.queue
         )
-        # First: an interrupt may come between any two lines.
-        _producing[self.thread] = self._pid, self.queue
-        self.thread.start()
+        self.thread = self.producer.thread
+        self.producer.start()
 
     def __next__(self) -> Batch:
         if os.getpid() != self._pid:
@@ -80,20 +76,11 @@ class LoaderIterator(Iterator[Batch]):
             )
         if self._exhausted:
             raise StopIteration
-        try:
-            outcome: Outcome | object = self.queue.get(self._timeout_s)
-        except Closed:
-            raise StateError.make(
-                "this iterator has ended",
-                why="its loader was closed or began another epoch",
-                remedy="Use one iterator at a time.",
-            ) from None
-        finally:
-            self._production.timings.consumer = self.queue.waited_get_s
-        if outcome is _END:
+        outcome = self._wait()
+        if outcome is END:
             self._exhausted = True
             self.queue.close()
-            self.thread.join()
+            self.producer.join()
             self.taken.over = True
             raise StopIteration
         self.taken.batches += 1
@@ -103,41 +90,27 @@ class LoaderIterator(Iterator[Batch]):
             raise outcome
         return self._production.receive(outcome)
 
+    def _wait(self) -> Outcome | object:
+        index, progress = self.taken.batches, self._production.progress
+        try:
+            return self.queue.get(self._timeout_s, self.producer.alive)
+        except Closed:
+            raise StateError.make(
+                "this iterator has ended",
+                why="its loader was closed or began another epoch",
+                remedy="Use one iterator at a time.",
+            ) from None
+        except TimeoutError:
+            what = f"no batch {index} within {self._timeout_s:g} s"
+            raise stalled(what, self._production.source, progress) from None
+        except Gone:
+            self._exhausted = self.taken.over = True
+            raise died(index, progress) from None
+        finally:
+            self._production.timings.consumer = self.queue.waited_get_s
+
     def __del__(self, getpid: Callable[[], int] = os.getpid) -> None:  # at exit `os` may be gone
         # No waiting here: the collector may run this in any thread, also in one that the producer waits for.
         queue = getattr(self, "queue", None)
         if queue is not None and getpid() == self._pid:
             queue.close()
-
-
-def _produce(production: Production, outcomes: Outcomes, queue: "Handoff[Any]") -> None:
-    """Body of the producing thread."""
-    try:
-        with contextlib.closing(outcomes):
-            for outcome in outcomes:
-                queue.put(outcome)
-                production.timings.deliver = queue.waited_put_s
-        queue.put(_END)
-    except Closed:
-        pass
-    except BaseException as error:  # whatever it is, the consumer must hear of it
-        with contextlib.suppress(Closed):
-            queue.put(error)
-            queue.put(_END)
-    finally:
-        _producing.pop(threading.current_thread(), None)
-
-
-def _end_threads() -> None:
-    mine = [(thread, queue) for thread, (pid, queue) in list(_producing.items()) if pid == os.getpid()]
-    for _, queue in mine:
-        queue.close()
-    for thread, _ in mine:
-        if thread.is_alive():  # an interrupt may have kept it from starting
-            thread.join(EXIT_TIMEOUT_S)
-
-
-# Producing threads must end before DALI's own exit hook shuts pipelines down, and before thread pools refuse
-# work. Exit hooks run last in, first out, and DALI is imported after this module; the hooks of `threading`,
-# which `concurrent.futures` uses too, all run before those of `atexit`.
-getattr(threading, "_register_atexit", atexit.register)(_end_threads)

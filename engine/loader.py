@@ -1,7 +1,6 @@
 """`DataLoader`: the public loop over augmented batches."""
 
 import os
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,12 +17,12 @@ from .choosing import Chooser
 from .device import choose_device
 from .epoch import MAX_EPOCH, EpochPlan, n_batches, plan_epoch
 from .fitting import recipe_digest, refuse_masks, warn_of_cut_groups
-from .handoff import Handoff
 from .host import HostBackend
 from .iteration import LoaderIterator, Taken
 from .ledger import Ledger
 from .options import flag, log_file, number, thread_count, whole_number
 from .policy import BadSamplePolicy
+from .producer import Producer
 from .production import Production
 from .ranks import Rank
 from .recipe import Format, compile_recipe
@@ -177,7 +176,7 @@ class DataLoader(Steered, Resumable, Replayed):
         self._whole: EpochPlan | None = None
         self._digest: tuple[EpochPlan, str] | None = None
         self._taken: Taken | None = None
-        self._under_way: tuple[Handoff[Any], threading.Thread] | None = None
+        self._under_way: Producer | None = None
         self._closed = False
         self._pid = os.getpid()
 
@@ -204,7 +203,7 @@ class DataLoader(Steered, Resumable, Replayed):
             first=first,
             timeout_s=self._timeout_s,
         )
-        self._under_way = iterator.queue, iterator.thread
+        self._under_way = iterator.producer
         self._taken = iterator.taken
         return iterator
 
@@ -279,8 +278,11 @@ class DataLoader(Steered, Resumable, Replayed):
         if self._closed or os.getpid() != self._pid:
             return
         self._closed = True
-        self._stop()
-        self._production.close()
+        under_way, self._under_way = self._under_way, None
+        if under_way is None:
+            self._production.close()
+        else:
+            under_way.close()
 
     def _backend(self, fused_pass: FusedPass, layout: str) -> Backend:
         if self.device == "cpu":
@@ -294,9 +296,7 @@ class DataLoader(Steered, Resumable, Replayed):
     def _stop(self) -> None:
         """End the epoch under way. Waits for its thread: two in one production would share its decoder."""
         if self._under_way is not None:
-            queue, thread = self._under_way
-            queue.close()
-            thread.join()
+            self._under_way.finish(self._timeout_s)
             self._under_way = None
 
     def _check(self, what: str) -> None:

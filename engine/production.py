@@ -90,6 +90,11 @@ class Production:
         self.timings = Timings()
         self.ledger = Ledger(0, 0)
 
+    @property
+    def source(self) -> Source:
+        """The data set."""
+        return self._source
+
     def _choose_supply(self, tools: Tools) -> Supply:
         if self._source.stored == "encoded":
             return FileSupply(tools)

@@ -1,15 +1,16 @@
 """Reading ahead: bytes and checked headers of coming batches, on a small pool of threads."""
 
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
-from fieldloom.errors import ArgumentError, FieldloomError, SampleError
+from fieldloom.errors import ArgumentError, FieldloomError, SampleError, WorkerDied
 from fieldloom.pipelines.header import Header, check_header
+from fieldloom.pipelines.threads import DaemonPool, Task
 
+from .handoff import Closed
 from .indexmasks import decode_mask
 from .progress import Progress
 from .sources.base import Source, checked_pixels
@@ -33,10 +34,14 @@ class Decoded:
     extras: Extras | None = None
 
 
+Kind = TypeVar("Kind")
 #: A sample, or why there is none.
 Result = Encoded | Decoded | Exception
 #: A batch under way, in the parts that threads read.
-Parts = list[Future[list[Result]]]
+Parts = list[Task]
+
+#: Seconds between looks whether somebody still waits for what is read.
+POLL_S = 0.1
 
 
 class Reader:
@@ -54,7 +59,7 @@ class Reader:
     def __init__(self, source: Source, threads: int, max_pixels: int, progress: Progress) -> None:
         self._source, self._threads, self._max_pixels = source, threads, max_pixels
         self._more, self._progress = getattr(source, "more", False), progress
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="fieldloom-read")
+        self._pool, self._turn = DaemonPool(threads, "fieldloom-read"), 0
 
     def read(self, sample: int) -> Encoded:
         """Read and check one encoded sample.
@@ -63,6 +68,24 @@ class Reader:
             SampleError: It is bad, and alone concerned.
             SourceError: The data set as a whole cannot be read.
         """
+        return self._in_hand(self._read, sample)
+
+    def pixels(self, sample: int) -> Decoded:
+        """One sample of a source that stores pixels. Raises as `read` does."""
+        return self._in_hand(self._pixels, sample)
+
+    def window(self, sample: int, rect: tuple[int, int, int, int]) -> Decoded:
+        """Part (y, x, height, width) of one image. Raises as `read` does."""
+        return self._in_hand(self._window, sample, rect)
+
+    def _in_hand(self, read: Callable[..., Kind], sample: int, *more: Any) -> Kind:
+        self._progress.begin(sample)
+        try:
+            return read(sample, *more)
+        finally:
+            self._progress.end()
+
+    def _read(self, sample: int) -> Encoded:
         whole = self._whole(sample, self._source.read)
         data = whole.image
         if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 1:
@@ -80,8 +103,7 @@ class Reader:
         except SampleError as error:
             raise error.located(sample, self._source.name(sample)) from None
 
-    def pixels(self, sample: int) -> Decoded:
-        """One sample of a source that stores pixels. Raises as `read` does."""
+    def _pixels(self, sample: int) -> Decoded:
         whole = self._whole(sample, self._source.pixels)
         image = checked_pixels(whole.image, self._source, sample)
         try:
@@ -89,8 +111,7 @@ class Reader:
         except SampleError as error:
             raise error.located(sample, self._source.name(sample)) from None
 
-    def window(self, sample: int, rect: tuple[int, int, int, int]) -> Decoded:
-        """Part (y, x, height, width) of one image. Raises as `read` does."""
+    def _window(self, sample: int, rect: tuple[int, int, int, int]) -> Decoded:
         image = checked_pixels(self._source.window(sample, rect), self._source, sample)
         return Decoded(image)
 
@@ -114,33 +135,56 @@ class Reader:
         return self._submit(self.window, ids.tolist(), [tuple(rect) for rect in rects.tolist()])
 
     def _submit(self, read: Callable[..., Result], *columns: list[Any]) -> Parts:
+        turn = self._progress.turn
+        if self._turn != turn:  # an epoch begins: threads that hang in an earlier one shall not be in its way
+            self._turn = turn
+            if self._pool.busy():
+                self._pool.forsake()
         n = len(columns[0])
         size = max(1, -(-n // self._threads))
         return [
-            self._pool.submit(self._read_all, read, *(column[first : first + size] for column in columns))
+            self._pool.submit(
+                self._read_all, turn, read, *(column[first : first + size] for column in columns)
+            )
             for first in range(0, n, size)
         ]
 
     def gather(self, parts: Parts) -> list[Result]:
-        """What was submitted, in order; a bad sample is its error."""
-        return [result for part in parts for result in part.result()]
+        """What was submitted, in order; a bad sample is its error.
 
-    def _read_all(self, read: Callable[..., Result], *columns: list[Any]) -> list[Result]:
+        Raises:
+            Closed: Nobody waits for it any more, though a thread may still hang in the user's source.
+            WorkerDied: A thread has ended without a result.
+        """
+        return [result for part in parts for result in self._wait(part)]
+
+    def _wait(self, part: Task) -> list[Result]:
+        while True:
+            try:
+                return part.result(POLL_S)
+            except TimeoutError:
+                self._progress.check(self._turn)
+                if self._pool.lost(part):
+                    raise WorkerDied.make(
+                        "a reading thread ended without a result",
+                        why="something in this process ended it",
+                        remedy="Iterate again: the loader starts a new thread.",
+                    ) from None
+
+    def _read_all(self, turn: int, read: Callable[..., Result], *columns: list[Any]) -> list[Result]:
         results: list[Result] = []
         for arguments in zip(*columns, strict=True):
-            self._progress.begin(arguments[0])
+            self._progress.check(turn)
             try:
                 results.append(read(*arguments))
+            except Closed:
+                raise
             except FieldloomError as error:
                 results.append(error.bare())
-            except (
-                Exception
-            ) as error:  # a bug in a user's source: it belongs to this batch
+            except Exception as error:  # a bug in a user's source: it belongs to this batch
                 results.append(error)
-            finally:
-                self._progress.end()
         return results
 
     def close(self) -> None:
-        """End the threads."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        """End the threads; one that hangs in the user's source is left to itself."""
+        self._pool.shutdown()

@@ -171,10 +171,11 @@ class CropDecoder:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def __del__(self) -> None:
-        # `_closed` is missing when the constructor refused its arguments.
+    def __del__(self, suppress: type = contextlib.suppress) -> None:
+        # At exit this module's names may be gone. `_closed` is missing when the constructor refused its
+        # arguments.
         if not getattr(self, "_closed", True):
-            with contextlib.suppress(Exception):
+            with suppress(Exception):
                 self.close()
 
     def _deliver(self, jobs: Iterator[DecodeJob], turn: int) -> Iterator[DecodedJob]:
@@ -187,7 +188,7 @@ class CropDecoder:
                 self._check(turn)
             self._busy = False
             if self._feed.error is not None:
-                raise self._feed.error
+                raise self._feed.take_error()
         finally:
             # Left early: DALI holds batches of this iterator, which must not reach the next one. A new
             # pipeline costs 3-24 ms; draining would decode up to `prefetch` batches for nothing.

@@ -3,13 +3,13 @@
 import threading
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from fieldloom.pipelines.job import DecodeJob
 from fieldloom.pipelines.outside import decode_outside
+from fieldloom.pipelines.threads import DaemonPool, Task
 
 
 @dataclass(slots=True)
@@ -18,7 +18,7 @@ class Pending:
 
     job: DecodeJob
     places: list[int]  # which of its images DALI decodes
-    outside: dict[int, "Future[np.ndarray]"] = field(default_factory=dict)
+    outside: dict[int, Task] = field(default_factory=dict)
 
 
 # Stands for a job without an image for DALI, so that jobs and iterations stay one to one; a 1 x 1 PPM.
@@ -40,7 +40,7 @@ class Feed:
         self._jobs: Iterator[DecodeJob] | None = None
         self._batch_size = batch_size
         self._threads = threads
-        self._pool: ThreadPoolExecutor | None = None
+        self._pool: DaemonPool | None = None
         self._pool_lock = threading.Lock()
 
     def start(self, jobs: Iterator[DecodeJob]) -> None:
@@ -77,6 +77,13 @@ class Feed:
         starts, shapes = np.ascontiguousarray(windows[:, :2]), np.ascontiguousarray(windows[:, 2:])
         return [encoded[i] for i in pending.places], starts, shapes
 
+    def take_error(self) -> Exception:
+        """What the jobs raised; forgotten here, since its frames refer to this object in turn."""
+        try:
+            return self.error or RuntimeError("the jobs raised nothing")
+        finally:
+            self.error = None
+
     def replay(self) -> None:
         """Give every pending job again, in order, before new ones."""
         self._replay.extendleft(reversed(self.pending))
@@ -97,7 +104,7 @@ class Feed:
         with self._pool_lock:
             pool, self._pool = self._pool, None
         if pool is not None:
-            pool.shutdown(wait=True, cancel_futures=True)
+            pool.shutdown()
 
     def _admit(self, job: DecodeJob) -> Pending:
         job.check(self._batch_size)
@@ -107,8 +114,8 @@ class Feed:
                 pending.outside[i] = self._submit(job.encoded[i], job.windows[i])
         return pending
 
-    def _submit(self, data: np.ndarray, window: np.ndarray) -> "Future[np.ndarray]":
+    def _submit(self, data: np.ndarray, window: np.ndarray) -> Task:
         with self._pool_lock:
             if self._pool is None:
-                self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="fieldloom-outside")
+                self._pool = DaemonPool(self._threads, "fieldloom-outside")
             return self._pool.submit(decode_outside, data, window)
