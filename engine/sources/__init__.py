@@ -16,7 +16,10 @@ from fieldloom.sources.base import Source
 from fieldloom.sources.encoded import EncodedSource
 from fieldloom.sources.files import MAX_FILE_BYTES, read_file
 from fieldloom.sources.folder import IMAGE_EXTENSIONS, FolderSource
+from fieldloom.sources.huggingface import HuggingFaceSource
 from fieldloom.sources.listing import ListSource
+from fieldloom.sources.manifest import ManifestSource
+from fieldloom.sources.mapstyle import MapSource
 from fieldloom.sources.opening import open_source
 from fieldloom.sources.packed import PackedSource
 from fieldloom.sources.packing import pack
@@ -27,7 +30,10 @@ __all__ = [
     "ArraySource",
     "EncodedSource",
     "FolderSource",
+    "HuggingFaceSource",
     "ListSource",
+    "ManifestSource",
+    "MapSource",
     "PackedSource",
     "Source",
     "open_source",

@@ -65,7 +65,7 @@ class HuggingFaceSource(Source):
         needed = [*self._fields, *(self.names[role] for role in ("image", "mask") if role in self.names)]
         # In format "arrow" a row is a table of slices: nothing is decoded, and no other format is left.
         self._rows = dataset.select_columns(needed).with_format("arrow")
-        self._storage = {
+        self._storage: dict[str, str] = {
             role: self._storage_of(self.names[role]) for role in ("image", "mask") if role in self.names
         }
         self.has_masks = "mask" in self.names

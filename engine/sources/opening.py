@@ -90,8 +90,9 @@ def _checked(source: Source, num_classes: int | None) -> Source:
     if targets is None and getattr(source, "more", False):
         return source
     known = isinstance(targets, np.ndarray) and len(targets) == len(source)
-    rows = known and targets.ndim == 2 and targets.dtype == np.float32
-    if not rows and not (known and targets.ndim == 1 and targets.dtype.kind in "iu"):
+    column = targets if isinstance(targets, np.ndarray) else np.zeros(0)
+    rows = known and column.ndim == 2 and column.dtype == np.float32
+    if not rows and not (known and column.ndim == 1 and column.dtype.kind in "iu"):
         shown = (
             f"{targets.dtype} of shape {targets.shape}"
             if isinstance(targets, np.ndarray)
@@ -102,7 +103,7 @@ def _checked(source: Source, num_classes: int | None) -> Source:
             why=f"integers of shape ({len(source)},) or float32 of shape ({len(source)}, k) are needed",
         )
     if not rows and not getattr(source, "labels_checked", False):
-        check_labels(targets, num_classes, source.name)
+        check_labels(column, num_classes, source.name)
     return source
 
 

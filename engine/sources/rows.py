@@ -50,7 +50,7 @@ def _is_row(value: object) -> bool:
 def _stack(
     targets: Sequence[object] | NDArray[Any], num_classes: int | None, name: Callable[[int], str]
 ) -> NDArray[np.float32]:
-    rows = []
+    rows: list[NDArray[Any]] = []
     for i, target in enumerate(targets):
         row = _numbers(target)
         if row is None or row.ndim != 1 or (rows and len(row) != len(rows[0])):

@@ -147,10 +147,10 @@ def _read_delimited(path: str, delimiter: str, text: Sequence[str]) -> "pa.Table
             raise
         row = ragged[0]
         shown = row.text if len(row.text) <= 60 else row.text[:57] + "..."
-        line = _ragged_line(path, delimiter, row)
+        number = _ragged_line(path, delimiter, row)
         raise _broken(
             path,
-            f"line {line} has {row.actual_columns} fields, the first has {row.expected_columns}: {shown!r}",
+            f"line {number} has {row.actual_columns} fields, the first has {row.expected_columns}: {shown!r}",
             "Mend the line; a field with the separator or a line break in it stands in quotes.",
         ) from None
     for name in table.column_names:  # what is not UTF-8 becomes bytes where nothing else was asked for

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def listed_targets(dataset: Any) -> Any | None:
+def listed_targets(dataset: Any) -> NDArray[Any] | None:
     """`.targets` or `.labels` of a data set, as torchvision's have them.
 
     Of a `Subset` or `ConcatDataset` it is what its data sets have.
@@ -20,8 +20,9 @@ def listed_targets(dataset: Any) -> Any | None:
         whole = listed_targets(inner)
         return None if whole is None else whole[np.asarray(dataset.indices, np.int64)]
     if isinstance(getattr(dataset, "cumulative_sizes", None), list) and hasattr(dataset, "datasets"):
-        parts = [listed_targets(part) for part in dataset.datasets]
-        if not parts or any(part is None or part.shape[1:] != parts[0].shape[1:] for part in parts):
+        found = [listed_targets(part) for part in dataset.datasets]
+        parts = [part for part in found if part is not None]
+        if len(parts) < len(found) or len({part.shape[1:] for part in parts}) != 1:
             return None
         return np.concatenate(parts)
     for name in ("targets", "labels"):
