@@ -35,7 +35,7 @@ class RemoteStore(Store):
 
     def __init__(self, max_bytes: int = MAX_FILE_BYTES) -> None:
         super().__init__(max_bytes)
-        self._systems: dict[str, Any] = {}
+        self._systems: dict[tuple[str, str], Any] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Connections stay behind; another process makes its own."""
@@ -109,15 +109,16 @@ class RemoteStore(Store):
         raise AssertionError  # the loop returns or raises
 
     def _system(self, path: str) -> Any:
-        protocol = path.partition("://")[0]
-        if protocol not in self._systems:
-            self._systems[protocol] = _connect(path, protocol)
-        return self._systems[protocol]
+        protocol, _, rest = path.partition("://")
+        host = rest.partition("/")[0]  # a bucket, or the host that some protocols connect to
+        if (protocol, host) not in self._systems:
+            self._systems[protocol, host] = _connect(path, protocol)
+        return self._systems[protocol, host]
 
 
 def _connect(path: str, protocol: str) -> Any:
     try:
-        import fsspec
+        from fsspec.core import url_to_fs
     except ImportError:
         raise SourceError.make(
             "cannot open",
@@ -126,7 +127,7 @@ def _connect(path: str, protocol: str) -> Any:
             file=path,
         ) from None
     try:
-        return fsspec.filesystem(protocol)
+        return url_to_fs(path)[0]
     except ImportError as error:
         package = _PACKAGES.get(protocol)
         remedy = f"Run `pip install {package}`." if package else "Install what fsspec asks for."

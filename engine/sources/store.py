@@ -22,8 +22,8 @@ class Stamp:
 
     Attributes:
         size: Bytes.
-        version: Time of its last change in nanoseconds, or what a remote store calls its version (an ETag); ""
-            where it says nothing.
+        version: Time of its last change in nanoseconds, or what a remote store calls its version (an ETag);
+            "" where it says nothing.
     """
 
     size: int
@@ -33,8 +33,8 @@ class Stamp:
 class Store:
     """Reads whole objects and parts of them, from any thread.
 
-    Every method takes the path as the user wrote it. `sample` is the sample id that an error names. With one, an
-    object that is gone or damaged is a `DecodeError`, which `on_bad_sample` can skip; without, it is a
+    Every method takes the path as the user wrote it. `sample` is the sample id that an error names. With one,
+    an object that is gone or damaged is a `DecodeError`, which `on_bad_sample` can skip; without, it is a
     `MissingError` or another `SourceError`.
 
     Attributes:
@@ -67,8 +67,8 @@ class Store:
         Raises as `read` does, and:
 
         Raises:
-            ShardError: On this machine, with `expected`: the file is not the one that had this stamp. (A remote
-                store is not asked: that would double the requests.)
+            ShardError: On this machine, with `expected`: the file is not the one that had this stamp. (A
+                remote store is not asked: that would double the requests.)
         """
         raise NotImplementedError
 
@@ -98,7 +98,7 @@ class Store:
 
 
 class LocalStore(Store):
-    """Files of this machine. Only regular files are read, and the files read last stay open (`DESCRIPTORS`)."""
+    """Files of this machine: only regular ones are read, and those read last stay open (`DESCRIPTORS`)."""
 
     def read(self, path: str, sample: int | None = None) -> NDArray[np.uint8]:
         """See `Store.read`."""
