@@ -1,7 +1,7 @@
 """What the loader delivers."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from fieldloom.errors import ArgumentError
@@ -68,6 +68,32 @@ class Batch:
         raise ArgumentError.make(
             f"batch[{name!r}]", why="there is no such column", remedy=f"There are {', '.join(self.keys())}."
         )
+
+    def to(self, device: "torch.device | str | int", non_blocking: bool = False) -> "Batch":
+        """This batch with images, targets, weights, masks, mixture and numeric fields on a device.
+
+        Ids stay on the host, as with a loader whose device is a GPU; so do the mixture's shares and kinds.
+        """
+        return self._with(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> "Batch":
+        """This batch with those tensors in pinned memory; `torch.utils.data` calls it by this name too."""
+        return self._with(lambda tensor: tensor.pin_memory())
+
+    def _with(self, change: "Callable[[torch.Tensor], torch.Tensor]") -> "Batch":
+        import torch
+
+        def changed(column: Any) -> Any:
+            return change(column) if isinstance(column, torch.Tensor) else column
+
+        mix = self.mix
+        if mix is not None:
+            mix = replace(mix, classes=changed(mix.classes), weights=change(mix.weights))
+        return replace(
+            self,
+            images=change(self.images), targets=change(self.targets), weights=change(self.weights), mix=mix,
+            masks=changed(self.masks), fields={name: changed(column) for name, column in self.fields.items()},
+        )  # fmt: skip
 
     def soft_targets(self, n_classes: int, smoothing: float = 0.0) -> "torch.Tensor":
         """Dense targets, float32 (n, n_classes): of mixed samples their classes by weight, else one-hot.

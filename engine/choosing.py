@@ -1,6 +1,7 @@
 """Which samples each epoch of a loader holds: by hand, or by a selector that hears of the training."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -99,14 +100,20 @@ class Chooser:
         A selector that hears signals is not asked about the past: it would answer by what it knows now.
         """
         at_hand = self._manual is not None or self._selector is None or epoch in self._decided
-        return at_hand or not self.signals.names
+        return at_hand or (not self.signals.names and getattr(self._selector, "replayable", True))
+
+    def decided(self, epoch: int) -> bool:
+        """Whether an epoch's `selection` is at hand: nobody is asked for it then."""
+        return self._manual is not None or self._selector is None or epoch in self._decided
 
     def _checked(self, chosen: Any) -> Selection | None:
         if chosen is None:
             return None
         if not isinstance(chosen, Selection):
             chosen = Selection(chosen)  # bare ids
-        return Selection.checked(chosen.ids, chosen.weights, self.signals.n_samples, chosen.strength)
+        n = self.signals.n_samples
+        checked = Selection.checked(chosen.ids, chosen.weights, n, chosen.strength)
+        return checked if chosen.bounds is None else replace(checked, bounds=chosen.bounds)
 
     def needs_scoring(self, epoch: int) -> bool:
         """Whether the selector wants every sample scored before it decides on an epoch."""

@@ -1,5 +1,6 @@
 """`DataLoader`: the public loop over augmented batches."""
 
+import functools
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,12 +16,14 @@ from .backend import Backend
 from .batch import Batch
 from .choosing import Chooser
 from .device import choose_device
+from .dropin import of_torch, refuse_positional_shuffle
 from .epoch import MAX_EPOCH, EpochPlan, n_batches, plan_epoch
 from .fitting import recipe_digest, refuse_masks, warn_of_cut_groups
 from .host import HostBackend
 from .iteration import LoaderIterator, Taken
 from .ledger import Ledger
 from .options import flag, log_file, number, thread_count, whole_number
+from .pinning import PinnedBackend, can_pin
 from .policy import BadSamplePolicy
 from .producer import Producer
 from .production import Production
@@ -28,15 +31,19 @@ from .ranks import Rank
 from .recipe import Format, compile_recipe
 from .replaying import Replayed
 from .resuming import Resumable
+from .samplers import sampler_selector
 from .sources import open_source
 from .state import FORMAT
 from .steering import Steered
 from .tensors import dtype_name
 from .timings import Timings
-from .unknown import refuse_unknown
+from .torchnames import TorchNames
+
+#: Batch size if none is given; like torch, a batch_sampler takes no other beside it.
+DEFAULT_BATCH_SIZE = 64
 
 
-class DataLoader(Steered, Resumable, Replayed):
+class DataLoader(Steered, Resumable, Replayed, TorchNames):
     """Iterates over augmented batches of a data set.
 
     Order and augmentations are pure functions of (seed, epoch, sample id): they do not depend on
@@ -78,9 +85,16 @@ class DataLoader(Steered, Resumable, Replayed):
             batch size is a multiple of it, mixed images do not depend on the batch size.
         selection: A selector (`fieldloom.selectors`): decides at the start of each epoch which samples it
             holds, from what `feedback` reported. `select` overrides it.
-        rank: This process among `world_size` that train together; both are taken from torchrun's
-            environment if left out. Each delivers its part of every global batch, in equally many steps.
+        rank: This process among `world_size` that train together; if left out, both are torch.distributed's
+            where it is initialized, else those of torchrun's environment. Each delivers its part of every
+            global batch, in equally many steps.
         world_size: See `rank`.
+        sampler: Ids of an epoch, as for torch's loader; asked when the epoch begins (`set_epoch` is called).
+            One that shares out by rank (`num_replicas`) is not shared out again.
+        batch_sampler: Lists of ids, each a batch; ranks take every world-th of them. Excludes batch_size,
+            shuffle, sampler and drop_last; `batch_size` then is that of the largest batch so far.
+        pin_memory: With device="cpu" and a GPU in the machine: tensors in pinned memory.
+        **torchs: torch's names for options above (`num_workers`, `generator`, ...), see `fieldloom.dropin`.
 
     Images arrive as RGB: alpha is dropped (colors hidden under it show), gray is repeated, EXIF
     orientation is applied, of animations the first frame is taken.
@@ -104,10 +118,10 @@ class DataLoader(Steered, Resumable, Replayed):
 
     def __init__(
         self,
-        source: Any,
-        batch_size: int = 64,
+        source: Any = None,
+        batch_size: int = DEFAULT_BATCH_SIZE,
         size: int | tuple[int, int] = 224,
-        shuffle: bool = False,
+        shuffle: bool | None = False,
         drop_last: bool = False,
         seed: int = 0,
         device: str = "auto",
@@ -130,15 +144,34 @@ class DataLoader(Steered, Resumable, Replayed):
         selection: Any = None,
         rank: int | None = None,
         world_size: int | None = None,
-        **unknown: Any,
+        sampler: Any = None,
+        batch_sampler: Any = None,
+        pin_memory: bool = False,
+        **torchs: Any,
     ) -> None:
-        refuse_unknown(unknown, DataLoader.__init__)
+        refuse_positional_shuffle(size)
+        own = of_torch(
+            torchs, DataLoader.__init__, source=source, threads=threads, seed=seed, prefetch=prefetch,
+            timeout_s=timeout_s,
+        )  # fmt: skip
         self.batch_size = whole_number("", "batch_size", batch_size, 1, 65536)
-        self.shuffle, self.drop_last = flag("", "shuffle", shuffle), flag("", "drop_last", drop_last)
-        self.seed = whole_number("", "seed", seed, 0, 2**64 - 1)
-        self.threads = thread_count(threads)
-        self._prefetch = whole_number("", "prefetch", prefetch, 1, 64)
-        self._timeout_s = None if timeout_s is None else number("", "timeout_s", timeout_s, 1e-3, 1e6)
+        self.shuffle, self.drop_last = flag("", "shuffle", shuffle or False), flag("", "drop_last", drop_last)
+        self.seed = whole_number("", "seed", own["seed"], 0, 2**64 - 1)
+        self.threads = thread_count(own["threads"])
+        self._prefetch = whole_number("", "prefetch", own["prefetch"], 1, 64)
+        self._timeout_s = (
+            None if own["timeout_s"] is None else number("", "timeout_s", own["timeout_s"], 1e-3, 1e6)
+        )
+        self.pin_memory = flag("", "pin_memory", pin_memory)
+        self.rank = Rank.of(rank, world_size)
+        self.sampler, self.batch_sampler = sampler, batch_sampler
+        self._sampled = sampler_selector(
+            sampler, batch_sampler, rank=self.rank, batch_size_given=batch_size != DEFAULT_BATCH_SIZE,
+            shuffle=self.shuffle, drop_last=self.drop_last, selection=selection,
+        )  # fmt: skip
+        self._share = Rank() if self._sampled is not None and self._sampled.shared else self.rank
+        if self._sampled is not None and self._sampled.batches:
+            self.batch_size = self._sampled.largest
         policy = BadSamplePolicy(on_bad_sample, max_bad)
         form = Format(
             size, dtype_name(dtype), layout, border, fill,
@@ -146,31 +179,33 @@ class DataLoader(Steered, Resumable, Replayed):
             whole_number("", "mix_group", mix_group, 2, 65536),
         )  # fmt: skip
         self.plan, self._augment = compile_recipe(augment, form), augment
-        warn_of_cut_groups(self.plan, self.batch_size)
-        self.source = open_source(source, num_classes=num_classes)
+        if batch_sampler is None:
+            warn_of_cut_groups(self.plan, self.batch_size)
+        self.source, self._given = open_source(own["source"], num_classes=num_classes), own["source"]
         refuse_masks(self.source, self.plan)
         self.device = choose_device(
             device, decodes=self.source.stored == "encoded", resident=getattr(self.source, "device", None)
         )
-        fused_pass = FusedPass(self.plan)
-        self._production = Production(
-            self.source, fused_pass, backend=self._backend(fused_pass, layout), seed=self.seed,
-            batch_size=self.batch_size, threads=self.threads, policy=policy,
-            max_pixels=whole_number("", "max_pixels", max_pixels, 1, 2**40), log=log_file(bad_sample_log),
-            mask_fill=whole_number("", "mask_fill", mask_fill, 0, 2**31 - 1),
-        )  # fmt: skip
-        self.rank = Rank.of(rank, world_size)
+        options: dict[str, Any] = {
+            "seed": self.seed, "threads": self.threads, "policy": policy,
+            "max_pixels": whole_number("", "max_pixels", max_pixels, 1, 2**40),
+            "mask_fill": whole_number("", "mask_fill", mask_fill, 0, 2**31 - 1),
+            "log": log_file(bad_sample_log),
+        }  # fmt: skip
+        self._produce = functools.partial(Production, self.source, FusedPass(self.plan), **options)
+        self._layout = layout
+        self._production = self._produce(backend=self._backend(), batch_size=self.batch_size)
         self._common = {
             "size": size, "device": self.device, "threads": self.threads, "dtype": dtype, "layout": layout,
-            "border": border, "fill": fill, "mask_fill": mask_fill, "timeout_s": timeout_s,
+            "border": border, "fill": fill, "mask_fill": mask_fill, "timeout_s": self._timeout_s,
             "on_bad_sample": on_bad_sample, "max_bad": max_bad,
-            "bad_sample_log": bad_sample_log, "max_pixels": max_pixels, "prefetch": prefetch,
+            "bad_sample_log": bad_sample_log, "max_pixels": max_pixels, "prefetch": self._prefetch,
             "rank": self.rank.index, "world_size": self.rank.world,
         }  # fmt: skip
         targets = self.source.targets
         if targets is None:  # known when a sample is read: as many as there are, and no memory
             targets = np.broadcast_to(np.int64(-1), (len(self.source),))
-        self._chooser = Chooser(targets, selection, self.seed, self.rank)
+        self._chooser = Chooser(targets, self._sampled or selection, self.seed, self.rank)
         self._epoch = 0
         self._resume_at = 0
         self._whole: EpochPlan | None = None
@@ -192,7 +227,8 @@ class DataLoader(Steered, Resumable, Replayed):
         self._stop()
         self._chooser.begin(self._epoch, resumed=self._resume_at > 0)
         self._whole = self._plan(self._epoch)
-        own = self._part(self._whole, self.rank)
+        own = self._part(self._whole, self._share)
+        self._make_room(own)
         first, self._resume_at = self._resume_at, 0
         self._epoch += 1
         iterator = LoaderIterator(
@@ -206,6 +242,14 @@ class DataLoader(Steered, Resumable, Replayed):
         self._under_way = iterator.producer
         self._taken = iterator.taken
         return iterator
+
+    def _make_room(self, plan: EpochPlan) -> None:
+        """Decode and deliver batches as large as a batch sampler's largest."""
+        largest = 0 if plan.bounds is None else int(np.diff(plan.bounds).max(initial=0))
+        if largest > self.batch_size:
+            self._production.close()
+            self.batch_size = largest
+            self._production = self._produce(backend=self._backend(), batch_size=largest)
 
     def _plan(self, epoch: int) -> EpochPlan:
         selection = self._chooser.selection(epoch)
@@ -241,11 +285,19 @@ class DataLoader(Steered, Resumable, Replayed):
         self._resume_at = 0
 
     def _steps(self, epoch: int) -> int:
-        selection = self._chooser.selection(epoch)
-        if selection is not None and selection.bounds is not None and not self.shuffle:
-            return -(-(len(selection.bounds) - 1) // self.rank.world)
-        n = len(self.source) if selection is None else len(selection.ids)
-        return n_batches(n, self.batch_size, drop_last=self.drop_last, world=self.rank.world)
+        n, batches = len(self.source), False
+        if self._sampled is not None and not self._chooser.decided(epoch):
+            n, batches = (
+                self._sampled.length(),
+                self._sampled.batches,
+            )  # asked for its length, it draws nothing
+        elif (selection := self._chooser.selection(epoch)) is not None:
+            n, batches = len(selection.ids), selection.bounds is not None and not self.shuffle
+            if selection.bounds is not None and batches:
+                n = len(selection.bounds) - 1
+        if batches:
+            return -(-n // self._share.world)
+        return n_batches(n, self.batch_size, drop_last=self.drop_last, world=self._share.world)
 
     def _identity(self) -> dict[str, Any]:
         """What must be the same where a state is loaded."""
@@ -254,7 +306,11 @@ class DataLoader(Steered, Resumable, Replayed):
             "recipe_version": RECIPE_VERSION,
             "seed": self.seed,
             "n_samples": len(self.source),
-            "global_batch": self.batch_size * self.rank.world,
+            "global_batch": (
+                self.batch_size * self.rank.world
+                if self.batch_sampler is None
+                else f"batch_sampler, {self.rank.world} ranks"
+            ),
             "shuffle": self.shuffle,
             "drop_last": self.drop_last,
             "recipe": recipe_digest(self.plan),
@@ -284,14 +340,16 @@ class DataLoader(Steered, Resumable, Replayed):
         else:
             under_way.close()
 
-    def _backend(self, fused_pass: FusedPass, layout: str) -> Backend:
+    def _backend(self) -> Backend:
+        fused_pass = self._produce.args[1]
         if self.device == "cpu":
-            return HostBackend(fused_pass, layout, self.threads, self._prefetch)
+            kind = PinnedBackend if self.pin_memory and can_pin() else HostBackend
+            return kind(fused_pass, self._layout, self.threads, self._prefetch)
         from fieldloom.kernels.device import DevicePass
 
         from .gpu import GpuBackend
 
-        return GpuBackend(DevicePass(fused_pass, self.device), layout)
+        return GpuBackend(DevicePass(fused_pass, self.device), self._layout)
 
     def _stop(self) -> None:
         """End the epoch under way. Waits for its thread: two in one production would share its decoder."""

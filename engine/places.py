@@ -6,6 +6,7 @@ from fieldloom.kernels.draws import Windows
 from fieldloom.kernels.plan import PassPlan
 
 from .epoch import EpochPlan
+from .mix import group_of
 from .work import Work
 
 
@@ -33,14 +34,27 @@ class Places:
         none = Windows(np.zeros((len(ids), 4)), np.zeros((len(ids), 4), np.int32))
         strength = None if plan.strength is None else plan.strength[where].copy()
         if self.groups_are_local or (self._group and plan.bounds is not None):
-            positions = self._apart(plan, index, where)
+            positions = self._apart(plan, where)
         elif plan.positions is not None:
             positions = plan.positions[where]
         else:
             positions = np.arange(where.start, where.stop)
         return Work(index, ids, plan.repeats(where), weights, strength, positions, none)
 
-    def _apart(self, plan: EpochPlan, index: int, where: slice) -> np.ndarray:
+    def group(self, plan: EpochPlan, place: int) -> slice:
+        """Places of the plan among which the mixing partners of one are found; itself if nothing is mixed."""
+        if not self._group:
+            return slice(place, place + 1)
+        if plan.bounds is None:
+            return group_of(
+                place, len(plan), self._group, self._batch_size if self.groups_are_local else None
+            )
+        batch = int(np.searchsorted(plan.bounds, place, "right")) - 1
+        first, end = int(plan.bounds[batch]), int(plan.bounds[batch + 1])
+        group = group_of(place - first, end - first, self._group, None)
+        return slice(first + group.start, first + group.stop)
+
+    def _apart(self, plan: EpochPlan, where: slice) -> np.ndarray:
         """Positions for which no group reaches beyond its batch: each batch begins with a group of its own.
 
         The groups' numbers go on from batch to batch, since choices may take turns by them.
@@ -48,7 +62,8 @@ class Places:
         n = where.stop - where.start
         if plan.bounds is not None:
             room = -(-int(np.diff(plan.bounds).max()) // self._group) * self._group
-            return index * room + np.arange(n)
+            batch = int(np.searchsorted(plan.bounds, where.start, "right")) - 1
+            return batch * room + where.start - plan.bounds[batch] + np.arange(n)
         first = where.start if plan.positions is None else int(plan.positions[where.start])
         room = -(-self._batch_size // self._group) * self._group
         places = np.arange(where.start, where.stop) % self._batch_size

@@ -23,7 +23,7 @@ from .collate import fields_of, mask_windows, targets_of
 from .epoch import EpochPlan
 from .ledger import BadSamples, Ledger
 from .mending import Mending, no_pixels, put, set_extras
-from .mix import group_of, mix_of
+from .mix import mix_of
 from .places import Places
 from .policy import BadSamplePolicy
 from .progress import Progress
@@ -195,11 +195,7 @@ class Production:
         Of a recipe that mixes, the others of its group are made too. Those that cannot be made are replaced
         or left out, as the policy for bad samples says.
         """
-        mixing = self._pass.plan.mixing
-        where = slice(place, place + 1)
-        if mixing is not None:
-            local = self._batch_size if self._places.groups_are_local else None
-            where = group_of(place, len(plan), mixing.group, local)
+        where = self._places.group(plan, place)
         work = self._places.work(plan, 0, where)
         keep, images, drawn = np.ones(len(work.ids), bool), [], []
         with self._backend.working():

@@ -1,6 +1,7 @@
 """Which part of each global batch this process delivers."""
 
 import os
+import sys
 from dataclasses import dataclass
 
 from fieldloom.errors import ArgumentError
@@ -22,20 +23,30 @@ class Rank:
 
     @classmethod
     def of(cls, rank: int | None, world_size: int | None) -> "Rank":
-        """The rank that was asked for, or else the one that torchrun's environment names.
+        """The rank that was asked for; else torch.distributed's; else the one of torchrun's environment.
+
+        torch.distributed is asked only where somebody has imported torch and initialized the default group.
 
         Raises:
             ArgumentError: One without the other, or out of range.
         """
         if rank is None and world_size is None:
-            rank, world_size = _from_environment()
+            rank, world_size = _from_group() or _from_environment()
         if not is_whole(world_size) or not is_whole(rank) or not 0 <= int(rank or 0) < int(world_size or 0):
             raise ArgumentError.make(
                 f"rank={rank!r}, world_size={world_size!r}",
                 why="a rank is a whole number from 0 to world_size - 1",
-                remedy="Pass both, or neither: torchrun sets RANK and WORLD_SIZE.",
+                remedy="Pass both, or neither: torch.distributed knows them, and torchrun sets RANK and "
+                "WORLD_SIZE.",
             )
         return cls(int(rank), int(world_size))  # type: ignore[arg-type]
+
+
+def _from_group() -> tuple[int, int] | None:
+    distributed = getattr(sys.modules.get("torch"), "distributed", None)
+    if distributed is None or not (distributed.is_available() and distributed.is_initialized()):
+        return None
+    return distributed.get_rank(), distributed.get_world_size()
 
 
 def _from_environment() -> tuple[int | None, int | None]:

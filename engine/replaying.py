@@ -22,7 +22,7 @@ class Replayed:
     """Mixed into `DataLoader`."""
 
     plan: "PassPlan"
-    rank: Rank
+    _share: Rank
     source: Source
     _chooser: Chooser
     _production: Production
@@ -78,8 +78,8 @@ class Replayed:
 
     def _find(self, epoch: int, sample: int, occurrence: int) -> tuple[EpochPlan, int] | None:
         """A plan that has the sample, this rank's first, then others', then the whole; and its place."""
-        whole, world = self._plan(epoch), self.rank.world
-        ranks = (Rank((self.rank.index + k) % world, world) for k in range(world))
+        whole, world = self._plan(epoch), self._share.world
+        ranks = (Rank((self._share.index + k) % world, world) for k in range(world))
         for plan in itertools.chain((self._part(whole, rank) for rank in ranks), (whole,)):
             repeats = 0 if plan.occurrences is None else plan.occurrences
             found = np.flatnonzero((plan.ids == sample) & (repeats == occurrence))

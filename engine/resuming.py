@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fieldloom.errors import StateError
 
 from .choosing import Chooser
@@ -42,8 +44,9 @@ class Resumable:
     def state_dict(self) -> dict[str, Any]:
         """Where the loader stands: enough to go on with exactly the next batch, in another process too.
 
-        Plain numbers and text, and under "arrays" what a selection or selector holds (none without). The
-        state counts the batches that the consumer has had, whatever was prepared ahead of it.
+        Plain numbers and text, and under "arrays" tensors of what a selection or selector holds (none
+        without): torch.save writes it, and torch.load(weights_only=True) reads it. The state counts the
+        batches that the consumer has had, whatever was prepared ahead of it.
         """
         self._check("save")
         epoch, batch, under_way = self._position()
@@ -51,7 +54,7 @@ class Resumable:
             "epoch": epoch,
             "batch": batch,
             "plan": self._plan_digest(epoch) if batch else None,
-            "arrays": self._chooser.state(epoch if under_way else None),
+            "arrays": _tensors(self._chooser.state(epoch if under_way else None)),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -67,7 +70,8 @@ class Resumable:
         self._stop()
         self._taken = self._whole = None
         batch = state["batch"]
-        self._chooser.load(state.get("arrays", {}), state["epoch"] if batch else None)
+        arrays = {name: np.asarray(array) for name, array in state.get("arrays", {}).items()}
+        self._chooser.load(arrays, state["epoch"] if batch else None)
         self._epoch, self._resume_at = state["epoch"], batch
         if batch and self._plan(self._epoch).digest() != state["plan"]:
             raise StateError.make(
@@ -92,3 +96,12 @@ class Resumable:
         if taken.over or taken.epoch + 1 != self._epoch or taken.batches >= self._steps(taken.epoch):
             return self._epoch, 0, False
         return taken.epoch, taken.batches, True
+
+
+def _tensors(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Copies, since training goes on writing into some of the arrays."""
+    if not arrays:
+        return {}
+    import torch
+
+    return {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}

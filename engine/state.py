@@ -73,7 +73,7 @@ def save(state: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
     plain["arrays"] = None
     if arrays:
         memory = io.BytesIO()
-        np.savez(memory, **arrays)
+        np.savez(memory, **{name: np.asarray(array) for name, array in arrays.items()})
         data = memory.getvalue()
         plain["arrays"] = f"{path.stem}-{hashlib.sha256(data).hexdigest()[:16]}.npz"
         _replace(path.parent / plain["arrays"], data)

@@ -7,11 +7,8 @@ from typing import Any
 
 from fieldloom.errors import ArgumentError
 
-#: What torch's DataLoader and its kin call our options.
-_ALIASES = {
-    "num_workers": "threads", "dataset": "source", "transform": "augment", "transforms": "augment",
-    "prefetch_factor": "prefetch", "generator": "seed", "image_size": "size",
-}  # fmt: skip
+#: What other loaders call our options.
+_ALIASES = {"transform": "augment", "transforms": "augment", "image_size": "size"}
 
 
 def refuse_unknown(unknown: dict[str, Any], constructor: Callable[..., None]) -> None:
@@ -23,7 +20,8 @@ def refuse_unknown(unknown: dict[str, Any], constructor: Callable[..., None]) ->
     if not unknown:
         return
     name = next(iter(unknown))
-    known = [p for p in inspect.signature(constructor).parameters if p not in ("self", "unknown")]
+    parameters = inspect.signature(constructor).parameters.values()
+    known = [p.name for p in parameters if p.name != "self" and p.kind is not p.VAR_KEYWORD]
     close = [_ALIASES[name]] if name in _ALIASES else difflib.get_close_matches(name, known, 1)
     raise ArgumentError.make(
         f"DataLoader has no option {name!r}" + (f" (did you mean {close[0]!r}?)" if close else ""),

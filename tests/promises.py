@@ -142,5 +142,5 @@ def _through_text(state: dict[str, Any]) -> dict[str, Any]:
     plain = {key: value for key, value in state.items() if key != "arrays"}
     text = json.dumps(plain)
     assert len(text) < 4096
-    arrays = {key: np.array(value) for key, value in state["arrays"].items()}
+    arrays = {key: np.asarray(value).copy() for key, value in state["arrays"].items()}
     return json.loads(text) | {"arrays": arrays}

@@ -411,8 +411,8 @@ def test_unknown_option() -> None:
         match=r"no option 'batchsize' \(did you mean 'batch_size'\?\)\. Its options are source",
     ):
         small(batchsize=3)
-    with pytest.raises(fl.ArgumentError, match=r"'num_workers' \(did you mean 'threads'\?\)"):
-        small(num_workers=3)
+    with pytest.raises(fl.ArgumentError, match=r"'transform' \(did you mean 'augment'\?\)"):
+        small(transform=3)
     with pytest.raises(fl.ArgumentError, match="no option 'zzzzz'"):
         small(zzzzz=3)
 
