@@ -13,7 +13,10 @@ from fieldloom import __version__
 from . import machine
 from .image_list import spread
 from .photos import write_photo_folder
-from .profile import Profile, Settings, profile, warm_up
+from .profiling.ours import OurTarget
+from .profiling.profile import Plan, Profile, profile, warm_up
+from .profiling.report import report_of
+from .profiling.settings import Settings
 from .terminal import bar, step, table
 
 #: Recipes that are measured: (preset, what it is).
@@ -59,20 +62,24 @@ def demo(plan: DemoPlan, console: Console) -> dict[str, Any]:
     results = []
     for recipe, meaning in _RECIPES:
         with bar(console, f"loading with {recipe} ({meaning})") as on_progress:
-            settings = replace(plan.settings, recipe=recipe)
-            results.append(profile(str(plan.data), settings, seconds=plan.seconds, on_progress=on_progress))
+            target = OurTarget(str(plan.data), replace(plan.settings, recipe=recipe), str(plan.data))
+
+            def tell(text: str, part: float, rate: float, show: Any = on_progress) -> None:
+                show(part, rate)
+
+            results.append(profile(target, Plan(seconds=plan.seconds, ablate=False), tell))
     console.print(_figures(results))
     with step(console, "drawing the contact sheet"):
         _write_sheet(plan)
     _say_what_next(plan, console)
-    reports = {result.settings.recipe: result.report() for result in results}
+    reports = {result.target["recipe"]: report_of(result) for result in results}
     return {"warm_up_s": warm_up_s, "sheet": str(plan.output), "recipes": reports}
 
 
 def _figures(results: list[Profile]) -> Any:
     rows = [
         (
-            f"{result.settings.recipe}: {meaning}",
+            f"{result.target['recipe']}: {meaning}",
             f"{result.images_per_s:,.0f}",
             f"{result.cpu_ms_per_image:.2f}",
             f"{result.time_to_first_batch_s:.2f} s",

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Literal
 
 from rich import box
 from rich.console import Console
@@ -44,11 +45,42 @@ def bar(console: Console, text: str) -> Iterator[Callable[[float, float], None]]
         yield lambda part, rate: progress.update(task, completed=part, rate=rate)
 
 
+@contextmanager
+def phases(console: Console) -> Iterator[Callable[[str, float, float], None]]:
+    """A progress bar that is told (what is done, part done 0..1, images/s); else a line each."""
+    said = ""
+    if not console.is_terminal:
+
+        def say(text: str, part: float, rate: float) -> None:
+            nonlocal said
+            if text != said:
+                console.print(f"{text} ...", markup=False)
+            said = text
+
+        yield say
+        return
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("", total=1.0, rate="")
+
+        def tell(text: str, part: float, rate: float) -> None:
+            shown = f"{rate:>7,.0f} images/s" if rate else ""
+            progress.update(task, description=text, completed=part, rate=shown)
+
+        yield tell
+
+
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, n_numbers: int) -> Table:
     """A table: a name, `n_numbers` numbers, then text."""
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for index, heading in enumerate(headings):
-        made.add_column(heading, justify="right" if 1 <= index <= n_numbers else "left", no_wrap=True)
+        side: Literal["left", "right"] = "right" if 1 <= index <= n_numbers else "left"
+        made.add_column(heading, justify=side, no_wrap=index <= n_numbers)
     for row in rows:
         made.add_row(*row)
     return made

@@ -48,7 +48,7 @@ def command(
     writes a contact sheet. Needs no data, no network and no GPU.
     """
     from ..demo import DemoPlan, demo
-    from ..profile import Settings
+    from ..profiling.settings import Settings
     from ..terminal import open_console
 
     plan = DemoPlan(data, output, Settings(**settings), images, seconds)

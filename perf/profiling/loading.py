@@ -1,0 +1,109 @@
+"""From what stands on the command line to what is profiled: `PATH`, or `module:object`."""
+
+import importlib
+import importlib.util
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from fieldloom.errors import ArgumentError, MissingError
+
+from ..image_list import open_images
+from .foreign import target_of
+from .ours import OurTarget
+from .settings import Settings
+from .target import Target
+
+
+def open_target(text: str, settings: Settings) -> Target:
+    """What to profile.
+
+    Args:
+        text: A path that `fieldloom.sources.open_source` accepts, a flat folder of images or one image; or
+            `module:object` (or `file.py:object`): an iterable of batches, or a function that makes one.
+        settings: How our loader loads a path.
+
+    Raises:
+        ArgumentError: The object cannot be imported, or is no iterable.
+        MissingError: There is nothing at the path.
+        SourceError: It is no data set.
+    """
+    if not os.path.lexists(text) and ":" in text:
+        return as_target(load_object(text), text, settings)
+    return OurTarget(open_images(text), settings, text)
+
+
+def as_target(made: Any, name: str, settings: Settings) -> Target:
+    """The target for an object of whatever loader; a `fieldloom.DataLoader` is taken by its data set.
+
+    Of a loader of ours the data set, recipe, batch size, threads, seed and prefetch are taken over; its
+    selection and its place among ranks are not.
+    """
+    import fieldloom as fl
+
+    if isinstance(made, fl.DataLoader):
+        size = made.plan.height, made.plan.width
+        recipe: Any = getattr(made, "_augment", settings.recipe)
+        own = Settings(
+            recipe, made.batch_size, size[0] if size[0] == size[1] else size, made.seed, made.threads,
+            made.device, settings.prefetch,
+        )  # fmt: skip
+        source = made.source
+        made.close()
+        return OurTarget(source, own, name)
+    return target_of(made, name)
+
+
+def load_object(text: str) -> Any:
+    """The object that `module:object` or `file.py:object` names; the working folder is searched first.
+
+    Raises:
+        ArgumentError: There is no such module or object.
+    """
+    module_name, _, path = text.rpartition(":")
+    if not module_name or not path:
+        raise ArgumentError.make(
+            f"cannot use {text!r}",
+            why="it is neither a path nor module:object",
+            remedy="Write for example training.data:make_loader.",
+        )
+    module = _load_file(module_name, text) if module_name.endswith(".py") else _load_module(module_name, text)
+    found: Any = module
+    for name in path.split("."):
+        if not hasattr(found, name):
+            known = ", ".join(sorted(n for n in vars(module) if not n.startswith("_"))[:12])
+            raise ArgumentError.make(
+                f"cannot use {text!r}",
+                why=f"{module_name} has no {name!r}",
+                remedy=f"It has: {known}." if known else "Check the name.",
+            )
+        found = getattr(found, name)
+    return found
+
+
+def _load_module(name: str, text: str) -> Any:
+    if "" not in sys.path and os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        # What the user's module imports itself may be missing too: then that is the message.
+        raise ArgumentError.make(
+            f"cannot import {text!r}",
+            why=f"there is no module {error.name!r}",
+            remedy="Run it from the folder that holds the module, or install what it needs.",
+        ) from error
+
+
+def _load_file(file: str, text: str) -> Any:
+    path = Path(file)
+    if not path.is_file():
+        raise MissingError.make(
+            f"cannot import {text!r}", why="there is no such file", remedy="Check the path.", file=file
+        )
+    # Under its own name, so that worker processes that are spawned find its classes.
+    folder = str(path.resolve().parent)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    return _load_module(path.stem, text)

@@ -1,0 +1,71 @@
+"""The verdict names the largest part, what a step needs, and a knob that can be turned."""
+
+import doctest
+from typing import Any
+
+import pytest
+
+from fieldloom.perf.profiling import counting, sweep, verdict
+from fieldloom.perf.profiling.verdict import Evidence, judge
+
+
+def evidence(parts: dict[str, float], **known: Any) -> Evidence:
+    base = {"waited_share": 0.95, "busy_cores": 1.9, "threads": 2, "cores": 2, "images_per_s": 640.0}
+    return Evidence(parts, **{**base, **known})
+
+
+@pytest.mark.parametrize(
+    ("parts", "known", "bound", "says"),
+    [
+        ({"decode": 8.0, "augment": 1.0, "read": 0.5}, {}, "decode", "84 % of the time goes to decoding"),
+        ({"decode": 1.0, "augment": 8.0, "read": 0.5}, {}, "augment", "augmenting"),
+        ({"decode": 1.0, "augment": 1.0, "read": 8.0}, {}, "read", "local disk"),
+        ({"decode": 3.0, "augment": 3.1, "read": 3.0}, {}, "mixed", "decode 33 %, augment 34 %, read 33 %"),
+        ({"decode": 3.0}, {"waited_share": 0.05}, "consumer", "95 % of the time"),
+        ({"handoff": 3.0}, {}, "handoff", "larger batches"),
+        ({"copy": 3.0}, {}, "copy", "uint8"),
+        ({"compute": 3.0}, {}, "compute", "cannot be seen into"),
+        ({}, {}, "unknown", "cannot be told apart"),
+        ({}, {"images_per_s": 0.0}, "unknown", "no batch was produced"),
+        ({"decode": 8.0}, {"cpu_shares": {"decode": 0.71}}, "decode", "(71 % of CPU time)"),
+        ({"decode": 8.0}, {"needed_per_s": 900.0}, "decode", "needs 900 images/s, the loader has 640"),
+        ({"decode": 8.0}, {"best": "The sweep's fastest: x."}, "decode", "The sweep's fastest: x."),
+        ({"decode": 8.0}, {"others_cores": 1.0}, "decode", "Others kept 1.0 of 2 cores busy"),
+    ],
+)
+def test_verdict(parts: dict[str, float], known: dict[str, Any], bound: str, says: str) -> None:
+    found = judge(evidence(parts, **known))
+    assert found.bound == bound
+    assert found.text.startswith(bound)
+    assert says in found.text
+    assert 0 <= found.share <= 1
+
+
+@pytest.mark.parametrize("stage", ["read", "decode", "augment"])
+@pytest.mark.parametrize(
+    ("threads", "cores", "busy_cores", "knob"),
+    [(1, 8, 1.0, "(1 of 8 cores now)"), (2, 2, 2.0, "All 2 cores are busy"), (2, 2, 0.9, "not all")],
+)
+@pytest.mark.parametrize(
+    ("kind", "word"), [("fieldloom", "threads"), ("torch", "num_workers"), ("dali", "num_threads")]
+)
+def test_verdict_names_the_next_knob(
+    stage: str, threads: int, cores: int, busy_cores: float, knob: str, kind: str, word: str
+) -> None:
+    known = {"threads": threads, "cores": cores, "busy_cores": busy_cores, "kind": kind}
+    text = judge(evidence({stage: 9.0}, **known)).text
+    assert (word if stage == "read" else knob) in text
+    if threads < cores:
+        assert word in text
+
+
+def test_cores_that_others_take_are_busy_too() -> None:
+    seen = evidence({"decode": 9.0}, busy_cores=0.9, others_cores=1.0)
+    assert "All 2 cores are busy" in judge(seen).text
+
+
+@pytest.mark.parametrize("module", [verdict, sweep, counting])
+def test_the_examples(module: Any) -> None:
+    found = doctest.testmod(module)
+    assert found.attempted
+    assert not found.failed
