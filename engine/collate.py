@@ -8,7 +8,6 @@ import numpy as np
 from fieldloom.errors import LabelError
 
 from .sources.base import Source
-from .sources.sample import Extras
 from .work import Work
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ def targets_of(source: Source, work: Work) -> np.ndarray:
         column = source.targets[work.ids]
         return column.astype(np.int64) if column.dtype.kind in "iu" else column
     extras = work.extras or []
-    rows = [_number(extra, int(sample)) for extra, sample in zip(extras, work.ids, strict=True)]
+    rows = [np.asarray(-1 if extra is None or extra.target is None else extra.target) for extra in extras]
     if not rows:
         return np.zeros(0, np.int64)
     for row, sample in zip(rows, work.ids, strict=True):
@@ -40,17 +39,29 @@ def targets_of(source: Source, work: Work) -> np.ndarray:
     return column.astype(np.int64 if column.dtype.kind in "iub" and column.ndim == 1 else np.float32)
 
 
-def _number(extra: Extras | None, sample: int) -> np.ndarray:
-    target = -1 if extra is None or extra.target is None else extra.target
+def checked_target(target: Any) -> np.ndarray | None:
+    """A target that comes with its sample, as numbers of no axis or one; None: it has none.
+
+    Raises:
+        LabelError: It is something else, or not finite.
+    """
+    if target is None:
+        return None
     if hasattr(target, "detach"):
         target = target.detach().cpu().numpy()
-    row = np.asarray(target)
+    try:
+        row = np.asarray(target)
+    except (TypeError, ValueError):  # ragged
+        row = np.asarray(None)
     if row.dtype.kind not in "iubf" or row.ndim > 1:
         raise LabelError.make(
             f"target {_shown(target)}",
             why="a target is a number, or numbers of one axis",
-            remedy='Return class indices; for other things return a dict: {"image": ..., "label": ..., ...}.',
-            sample=sample,
+            remedy="Return class indices; other things are fields of a dict.",
+        )
+    if row.dtype.kind == "f" and not np.isfinite(row).all():
+        raise LabelError.make(
+            f"target {_shown(target)}", why="it is not finite", remedy="Correct it, or leave the sample out."
         )
     return row
 
@@ -75,8 +86,9 @@ def column(values: list[Any]) -> "torch.Tensor | list[Any]":
     """Values of one field as a tensor, where they are numbers of one shape; else as they are."""
     import torch
 
-    if all(isinstance(value, numbers.Number) for value in values):
-        return torch.from_numpy(np.asarray(values))
+    if all(isinstance(value, (numbers.Number, np.generic)) for value in values):
+        array = np.asarray(values)
+        return torch.from_numpy(array) if array.dtype.kind in "iubfc" else values
     if all(isinstance(value, torch.Tensor) for value in values):
         same = len({(value.shape, value.dtype) for value in values}) == 1
         return torch.stack(values) if same else values
@@ -86,10 +98,10 @@ def column(values: list[Any]) -> "torch.Tensor | list[Any]":
     return values
 
 
-def mask_windows(work: Work) -> list[np.ndarray]:
-    """The windows of a batch's masks, all uint8 or all int32."""
+def mask_windows(work: Work, fill: int = 0) -> list[np.ndarray]:
+    """The windows of a batch's masks, all uint8, or all int32 where ids or `fill` need it."""
     masks = [extra.mask for extra in work.extras or [] if extra is not None and extra.mask is not None]
     rects = work.windows.rects.tolist()
     cut = [mask[y : y + h, x : x + w] for mask, (y, x, h, w) in zip(masks, rects, strict=True)]
-    wide = any(mask.dtype != np.uint8 for mask in masks)
+    wide = fill > 255 or any(mask.dtype != np.uint8 for mask in masks)
     return [part.astype(np.int32) for part in cut] if wide else cut

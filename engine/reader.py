@@ -10,6 +10,7 @@ from fieldloom.errors import ArgumentError, FieldloomError, SampleError, WorkerD
 from fieldloom.pipelines.header import Header, check_header
 from fieldloom.pipelines.threads import DaemonPool, Task
 
+from .collate import checked_target
 from .handoff import Closed
 from .indexmasks import decode_mask
 from .progress import Progress
@@ -124,7 +125,7 @@ class Reader:
         mask = None
         if self._source.has_masks:
             mask = decode_mask(whole.mask, height, width, self._max_pixels)
-        return Extras(whole.target, mask, whole.fields)
+        return Extras(checked_target(whole.target), mask, whole.fields)
 
     def submit(self, ids: np.ndarray) -> Parts:
         """Start reading these encoded samples; `gather` waits for them."""
