@@ -51,6 +51,97 @@ def randaugment(rounds: int, json_file: Path | None) -> None:
     write_json(json_file, result)
 
 
+@main.command("peers")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--jobs", default="", help="Comma-separated jobs, J1 to J6e; all if left out.")
+@click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, help="Interleaved rounds.")
+@click.option(
+    "--seconds", type=click.FloatRange(0.1), default=6.0, show_default=True, help="Length of a peer's round."
+)
+@click.option("--threads", type=click.IntRange(1), default=2, show_default=True, help="Threads of each peer.")
+@click.option("--plots", type=click.Path(path_type=Path), help="Folder that gets the figures as drawings.")
+@options.json_file
+def peers(
+    path: Path, jobs: str, rounds: int, seconds: float, threads: int, plots: Path | None,
+    json_file: Path | None,
+) -> None:  # fmt: skip
+    """Measure jobs J1 to J6 by everybody who is installed, on an ImageFolder."""
+    from .peers.bench import run
+    from .peers.plots import draw
+    from .peers.report import report
+    from .peers.table import JOBS
+
+    chosen = tuple(jobs.split(",")) if jobs else tuple(JOBS)
+    result = run(
+        path, jobs=chosen, rounds=rounds, seconds=seconds, threads=threads,
+        tell=lambda line: click.echo(line, err=True),
+    )  # fmt: skip
+    report(result)
+    write_json(json_file, result)
+    if plots is not None:
+        draw(result, plots)
+
+
+@main.command("plots")
+@click.argument("result", type=click.Path(path_type=Path, exists=True))
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), default=Path("docs/peers"), show_default=True
+)
+def plots(result: Path, output: Path) -> None:
+    """Draw the figures of a result file of `peers`."""
+    import json
+
+    from .peers.plots import draw
+
+    for path in draw(json.loads(result.read_text()), output):
+        click.echo(path)
+
+
+@main.command("packed")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--rounds", type=click.IntRange(1), default=7, show_default=True, help="Interleaved rounds.")
+@options.batch_size
+@click.option("--size", type=click.IntRange(1), default=224, show_default=True, help="Output size in pixels.")
+@click.option("--threads", type=click.IntRange(1), default=2, show_default=True, help="Threads of each job.")
+@click.option(
+    "--images",
+    type=click.IntRange(1),
+    default=2000,
+    show_default=True,
+    help="Images of an epoch; the data set is repeated as often as that takes.",
+)
+@click.option("--ffcv", type=click.Path(exists=True, dir_okay=False), help="A Python that has FFCV.")
+@click.option(
+    "--start",
+    "n_start",
+    type=click.IntRange(0),
+    default=10_000_000,
+    show_default=True,
+    help="Samples of the sparse data set whose start is measured; 0 leaves that out.",
+)
+@options.json_file
+def packed(
+    path: Path,
+    rounds: int,
+    batch_size: int,
+    size: int,
+    threads: int,
+    images: int,
+    ffcv: str | None,
+    n_start: int,
+    json_file: Path | None,
+) -> None:
+    """Measure packed data sets, ours and FFCV's, made from an ImageFolder."""
+    from .packed_bench import report, run
+
+    result = run(
+        str(path), rounds=rounds, batch_size=batch_size, size=size, threads=threads, n_images=images,
+        ffcv=ffcv, n_start=n_start,
+    )  # fmt: skip
+    report(result)
+    write_json(json_file, result)
+
+
 @main.command("gpu")
 @click.option(
     "--data",
