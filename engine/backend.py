@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -15,6 +16,24 @@ from .sources.dense import DensePixels
 
 if TYPE_CHECKING:
     import torch
+
+
+@dataclass(frozen=True, slots=True)
+class Masks:
+    """Index masks of a batch.
+
+    Attributes:
+        windows: uint8 or int32 (height, width) each, all of one type: the images' windows of them.
+        fill: Id beyond the image, where the border is constant.
+    """
+
+    windows: Sequence[np.ndarray]
+    fill: int
+
+    @property
+    def element(self) -> str:
+        """Their type."""
+        return self.windows[0].dtype.name if self.windows else "uint8"
 
 
 class Backend(Protocol):
@@ -50,17 +69,11 @@ class Backend(Protocol):
         sources: Sources,
         samples: np.ndarray | None,
         stages: StageRecords | None,
-    ) -> "torch.Tensor":
-        """The fused pass and its stages, in the loader's layout.
+        masks: Masks | None = None,
+    ) -> "tuple[torch.Tensor, torch.Tensor | None]":
+        """The fused pass and its stages, in the loader's layout; and the masks through the same geometry.
 
         `samples`: the pass's records, where they are drawn already; `stages`: the stages', in a staged plan.
-        """
-        ...
-
-    def masks(self, keys: Keys, windows: Windows, masks: Sequence[np.ndarray], fill: int) -> "torch.Tensor":
-        """Windows of index masks, uint8 or int32 (height, width), through the geometry of `augment`.
-
-        int64 (n, height, width); `fill` is the id beyond the image where the border is constant.
         """
         ...
 

@@ -21,6 +21,7 @@ from fieldloom.kernels.fusedpass import Sources
 from fieldloom.kernels.stages.staged import StageRecords
 from fieldloom.pipelines.upload import upload
 
+from .backend import Masks
 from .batch import Batch
 from .sources.dense import DensePixels
 from .streams import StreamOrder
@@ -97,24 +98,27 @@ class GpuBackend:
         sources: Sources,
         samples: np.ndarray | None,
         stages: StageRecords | None,
-    ) -> "torch.Tensor":
+        masks: Masks | None = None,
+    ) -> "tuple[torch.Tensor, torch.Tensor | None]":
         """Enqueue the fused pass and its stages."""
         if samples is None:
             samples = self._pass.fused_pass.records(keys, windows, sources)
         out = self._pass.run(samples, keys.seed, stages=stages)
         out = out.permute(0, 3, 1, 2) if self._layout == "channels_last" else out
-        return by_views(out, self._pass.fused_pass.plan.views)
+        images = by_views(out, self._pass.fused_pass.plan.views)
+        return images, None if masks is None else self._masks(keys, windows, masks, samples)
 
-    def masks(self, keys: Keys, windows: Windows, masks: Sequence[np.ndarray], fill: int) -> "torch.Tensor":
-        """Enqueue the copy of the masks' windows and the kernel."""
-        element = masks[0].dtype if masks else np.dtype(np.uint8)
+    def _masks(self, keys: Keys, windows: Windows, masks: Masks, samples: np.ndarray) -> "torch.Tensor":
+        """Enqueue the copy of the masks' windows and their kernel."""
+        shapes = np.array([mask.shape for mask in masks.windows], np.int32).reshape(-1, 2)
         memory, pointers = upload(
-            [mask.view(np.uint8) for mask in map(np.ascontiguousarray, masks)], self._pass.device
+            [np.ascontiguousarray(mask).view(np.uint8) for mask in masks.windows], self._pass.device
         )
-        shapes = np.array([mask.shape for mask in masks], np.int32).reshape(-1, 2)
-        strides = shapes[:, 1].astype(np.int64) * element.itemsize
+        strides = shapes[:, 1].astype(np.int64) * np.dtype(masks.element).itemsize
         sources = Sources(pointers, shapes[:, 0], shapes[:, 1], strides, memory)
-        made = self._pass.index_maps(keys, windows, sources, element, ignore=fill)
+        made = self._pass.index_maps(
+            keys, windows, sources, masks.element, samples=samples, ignore=masks.fill
+        )
         return by_views(made.long(), self._pass.fused_pass.plan.views)
 
     def deliver(self, batch: Batch, owner: Any) -> OnDevice:

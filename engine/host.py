@@ -11,6 +11,7 @@ from fieldloom.kernels.fusedpass import FusedPass, Sources
 from fieldloom.kernels.stages.staged import StageRecords
 from fieldloom.pipelines.threads import DaemonPool
 
+from .backend import Masks
 from .batch import Batch
 from .buffers import BufferPool
 from .sources.dense import DensePixels
@@ -59,21 +60,29 @@ class HostBackend:
         sources: Sources,
         samples: np.ndarray | None,
         stages: StageRecords | None,
-    ) -> "torch.Tensor":
+        masks: Masks | None = None,
+    ) -> "tuple[torch.Tensor, torch.Tensor | None]":
         """The fused pass and its stages, done when this returns."""
         form, n = self._pass.plan, len(keys)
         out = self._buffers.take(self._pass.shape(n), self._pass.element)
+        positions = None
+        if masks is not None:
+            samples = self._pass.records(keys, windows, sources) if samples is None else samples
+            positions = self._pass.empty_positions(n)
         if n:
-            self._pass(keys, windows, sources, out, self._pool, samples, stages)
-        return by_views(to_tensor(out, form.dtype, self._layout), form.views)
+            self._pass(keys, windows, sources, out, self._pool, samples, stages, positions)
+        images = by_views(to_tensor(out, form.dtype, self._layout), form.views)
+        return images, None if masks is None else self._masks(keys, windows, masks, samples, positions)
 
-    def masks(self, keys: Keys, windows: Windows, masks: Sequence[np.ndarray], fill: int) -> "torch.Tensor":
-        """See `Backend`."""
+    def _masks(
+        self, keys: Keys, windows: Windows, masks: Masks, samples: np.ndarray | None, positions: Any
+    ) -> "torch.Tensor":
         import torch
 
-        element = masks[0].dtype if masks else np.dtype(np.uint8)
-        sources = Sources.of_arrays(masks)
-        made = self._pass.index_maps(keys, windows, sources, element, executor=self._pool, ignore=fill)
+        made = self._pass.index_maps(
+            keys, windows, Sources.of_arrays(masks.windows), masks.element, executor=self._pool,
+            samples=samples, ignore=masks.fill, positions=positions,
+        )  # fmt: skip
         return by_views(torch.from_numpy(made).long(), self._pass.plan.views)
 
     def deliver(self, batch: Batch, owner: Any) -> Batch:

@@ -17,7 +17,7 @@ from fieldloom.kernels.fusedpass import FusedPass, Sources
 from fieldloom.kernels.stages.staged import Groups
 from fieldloom.pipelines.decode import CropDecoder, DecodedJob
 
-from .backend import Backend
+from .backend import Backend, Masks
 from .batch import Batch
 from .collate import fields_of, mask_windows, targets_of
 from .epoch import EpochPlan
@@ -170,16 +170,17 @@ class Production:
             weights = (stages.mixture.weights * weights[stages.mixture.places]).sum(1)
         masks = None
         if getattr(self._source, "has_masks", False):
-            masks = self._backend.masks(keys, work.windows, mask_windows(work), self._mask_fill)
+            masks = Masks(mask_windows(work), self._mask_fill)
+        images, ids = self._backend.augment(keys, work.windows, pixels, work.samples, stages, masks)
         batch = Batch(
-            self._backend.augment(keys, work.windows, pixels, work.samples, stages),
+            images,
             torch.from_numpy(targets),
             torch.from_numpy(work.ids),
             torch.from_numpy(weights),
             plan.epoch,
             work.index,
             mix,
-            masks=masks,
+            masks=ids,
             fields=fields_of(work),
             names=getattr(self._source, "names", {}),
         )
