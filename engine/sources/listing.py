@@ -13,6 +13,7 @@ from fieldloom.sources.labels import check_num_classes
 from fieldloom.sources.pairs import split_pairs
 from fieldloom.sources.paths import PathTable
 from fieldloom.sources.rows import check_targets
+from fieldloom.sources.store import Store, is_remote, open_store
 
 
 class ListSource(Source):
@@ -35,8 +36,8 @@ class ListSource(Source):
 
         Args:
             pairs: (path, label) pairs, or an array of shape (n, 2). Paths are `str`, `bytes` or path
-                objects; labels are integers from 0 on (in an array of text: their digits), or rows of
-                numbers, as many for each.
+                objects, or addresses such as "s3://bucket/a.jpg"; labels are integers from 0 on (in an array
+                of text: their digits), or rows of numbers, as many for each.
             num_classes: If given, labels are below it.
             max_bytes: Largest file that `read` reads.
 
@@ -47,6 +48,7 @@ class ListSource(Source):
         paths, labels = split_pairs(pairs)
         self._paths = PathTable(_split_paths(paths))
         self._max_bytes = max_bytes
+        self._store: Store = open_store("remote://", max_bytes=max_bytes)  # connects to nothing
         self.targets = check_targets(labels, check_num_classes(num_classes), self.name)
 
     def name(self, i: int) -> str:
@@ -54,8 +56,11 @@ class ListSource(Source):
         return os.fsdecode(self._paths[i])
 
     def read(self, i: int) -> NDArray[np.uint8]:
-        """The file of sample `i`; see `Source.read` and `read_file`."""
-        return read_file(self._paths[i], i, self._max_bytes)
+        """The file of sample `i`, or what a remote store has for its address; see `Source.read`."""
+        path = self._paths[i]
+        if is_remote(path):
+            return self._store.read(os.fsdecode(path), i)
+        return read_file(path, i, self._max_bytes)
 
 
 def _split_paths(paths: Sequence[object]) -> Iterator[tuple[bytes, list[bytes]]]:
@@ -73,4 +78,6 @@ def _split_paths(paths: Sequence[object]) -> Iterator[tuple[bytes, list[bytes]]]
                 f"entry {i} of the list has the path {path!r}", why="no file can have that name"
             )
         folder, name = os.path.split(encoded)
+        if is_remote(encoded):  # "s3://x" must not become "s3:" and "x"
+            folder = encoded[: len(encoded) - len(name)]
         yield folder, [name]

@@ -173,7 +173,7 @@ def open_store(path: str | bytes | os.PathLike[str], *, max_bytes: int = MAX_FIL
         >>> open_store("images/cat.jpg").remote
         False
     """
-    if "://" not in os.fsdecode(path):
+    if not is_remote(path):
         return LocalStore(max_bytes)
     from fieldloom.sources.remotestore import RemoteStore
 
@@ -181,8 +181,8 @@ def open_store(path: str | bytes | os.PathLike[str], *, max_bytes: int = MAX_FIL
 
 
 def is_remote(path: str | bytes | os.PathLike[str]) -> bool:
-    """Whether a path has a protocol."""
-    return "://" in os.fsdecode(path)
+    """Whether a path has a protocol; an absolute path never has."""
+    return b"://" in os.fsencode(path) and not os.path.isabs(path)
 
 
 def stamp_of(status: os.stat_result) -> Stamp:
