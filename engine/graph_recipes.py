@@ -3,12 +3,14 @@
 import ast
 import dataclasses
 import inspect
+import os
 from collections.abc import Callable
 from typing import Any
 
+from fieldloom.errors import ArgumentError
 from fieldloom.kernels.plan import PassPlan
 from fieldloom.kernels.stages.policies import NEUTRAL
-from fieldloom.pipelines.compiling import Named
+from fieldloom.pipelines.compiling import Files, Named
 
 from .augmentations import RandomField
 from .policies import Operation
@@ -34,6 +36,24 @@ class GraphRecipes:
             named = [_named(entry) for entry in REGISTRY if entry.group != "mixing"]
             self._operations = {operation.name: operation for operation in [*named, _warp()]}
         return dict(self._operations)
+
+    def files(self, data: Any) -> Files:
+        """A folder of class folders, a list of (path, label) pairs, or of paths (labels are their places)."""
+        from .sources.folder import FolderSource
+        from .sources.listing import ListSource
+        from .sources.opening import open_source
+
+        if isinstance(data, list | tuple) and data and isinstance(data[0], str | os.PathLike):
+            data = [(path, place) for place, path in enumerate(data)]
+        source = open_source(data)
+        if not isinstance(source, FolderSource | ListSource) or not len(source):
+            raise ArgumentError.make(
+                f"{type(source).__name__} of {len(source)} samples",
+                why="DALI's reader takes image files",
+                remedy="Pass a folder of class folders, a list of (path, label) pairs or of paths; "
+                "fieldloom.DataLoader reads everything else.",
+            )
+        return Files([source.name(i) for i in range(len(source))], source.targets, source.read)
 
 
 def _named(entry: Entry) -> Named:

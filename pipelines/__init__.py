@@ -23,10 +23,11 @@ if __name__ != "fieldloom.pipelines":
 
 if TYPE_CHECKING:
     from fieldloom.pipelines.fn_pixels import PixelOperation
+    from fieldloom.pipelines.train import train_pipeline
 
 #: Public name -> module that defines it.
-_HOMES = {"PixelOperation": "fn_pixels"}
-__all__ = ["PixelOperation"]
+_HOMES = {"PixelOperation": "fn_pixels", "train_pipeline": "train"}
+__all__ = ["PixelOperation", "train_pipeline"]
 
 
 def __getattr__(name: str) -> Any:

@@ -13,6 +13,8 @@ from fieldloom.errors import ArgumentError
 if TYPE_CHECKING:
     from inspect import Parameter
 
+    import numpy as np
+
     from fieldloom.kernels.plan import PassPlan
 
 
@@ -37,6 +39,21 @@ class Named:
     doc: str
 
 
+@dataclass(frozen=True, slots=True)
+class Files:
+    """A data set of files.
+
+    Attributes:
+        names: Paths, by sample id.
+        targets: Class indices (n,), or rows of numbers (n, k).
+        read: Gives the bytes of a file, by sample id; raises SampleError.
+    """
+
+    names: list[str]
+    targets: "np.ndarray"
+    read: "Callable[[int], np.ndarray]"
+
+
 class Recipes(Protocol):
     """What the engine offers."""
 
@@ -46,6 +63,10 @@ class Recipes(Protocol):
 
     def operations(self) -> dict[str, Named]:
         """Every operation of the registry that acts on one image."""
+        ...
+
+    def files(self, data: Any) -> Files:
+        """Image files as the loader numbers them: a folder of class folders, or a list."""
         ...
 
 

@@ -1,0 +1,201 @@
+"""A ready DALI pipeline for training, with our kernels in it."""
+
+import math
+import os
+import re
+from typing import Any
+
+import numpy as np
+
+from fieldloom.errors import ArgumentError, DecodeError
+from fieldloom.kernels.philox import PLAN_POSITION, slot_of
+from fieldloom.pipelines.compiling import Files, recipes
+from fieldloom.pipelines.header import check_header, looks_like
+from fieldloom.pipelines.stage import make_keys
+
+#: Ways to decode.
+DECODE = ("windows", "whole")
+
+
+def train_pipeline(
+    data: Any,
+    augment: Any = "imagenet",
+    *,
+    batch_size: int = 64,
+    size: int | tuple[int, int] = 224,
+    seed: int = 0,
+    threads: int = 2,
+    device: str | int = "cpu",
+    shuffle: bool = True,
+    shard: int = 0,
+    shards: int = 1,
+    dtype: Any = "float32",
+    layout: str = "CHW",
+    border: str = "reflect",
+    fill: float | tuple[float, float, float] = 0.0,
+    decode: str = "windows",
+    with_ids: bool = False,
+    check: bool = False,
+    prefetch: int = 2,
+    reader: str = "Reader",
+    **options: Any,
+) -> Any:
+    """A built `nvidia.dali.Pipeline`: reads files, decodes what the recipe needs of them, and augments.
+
+    For loops that drive DALI pipelines themselves, such as `DALIGenericIterator([pipe], ["images", "labels"],
+    reader_name="Reader")`. `fieldloom.DataLoader` gives the same images with less to go wrong: **DALI by
+    itself ends the process (a segmentation fault) on some files that are no images, or whose header is
+    broken,** and its pipeline is dead after a damaged body. Pass `check=True` where the files are not known
+    to be good.
+
+    Args:
+        data: A folder of class folders, a list of (path, label) pairs, or of paths (labels are their places).
+        augment: A recipe: a list of augmentations or a preset's name; no mixes.
+        batch_size: Images of a batch; the reader repeats its last file to fill the last batch of an epoch.
+        size: Output side in pixels, or (height, width).
+        seed: 0 to 2**64 - 1: of the order, and of everything that is drawn.
+        threads: Threads of the decoder, and of the kernels.
+        device: "cpu", "cuda", "cuda:N" or N: a GPU decodes and augments.
+        shuffle: Another order in every epoch.
+        shard: This process's part of `shards`, from 0 on.
+        shards: Parts of each epoch's order; all have as many batches.
+        dtype: "float32", "float16" or "uint8".
+        layout: "CHW" or "HWC".
+        border: As for the loader, like `fill`.
+        fill: See `border`.
+        decode: "windows": only the pixels of each crop; "whole": whole images.
+        with_ids: Hand on the samples' ids as a third output.
+        check: Read every file once, now, and check its header, some 0.1 ms each where files are in memory.
+        prefetch: Batches that DALI works on ahead.
+        reader: Name of the reader, which iterators ask for its length.
+        **options: More arguments of `nvidia.dali.Pipeline`.
+
+    Returns:
+        The pipeline. Outputs: images; labels, int64 (1,) or rows as given; ids, int32 (1,), if asked for.
+
+    Raises:
+        ArgumentError: An option is of a wrong type or range.
+        SourceError: The folder cannot be used.
+        SampleError: With `check`: the first file that is bad, by number and name.
+        DeviceError: A GPU was asked for, and something that it needs is missing.
+
+    Exactness: an image is `fieldloom.augment(decoded, id=..., epoch=..., seed=seed)` for its id, the file's
+    place in the folder as the loader counts it, and the number of epochs before. Both are functions of how
+    many samples came since the pipeline was built, and of nothing else.
+    """
+    # Crops of ever different sizes fragment malloc's arenas (see ARCHITECTURE.md); read once, when DALI
+    # starts.
+    os.environ.setdefault("DALI_MALLOC_POOL_THRESHOLD", "16384")
+    from nvidia.dali import fn as dali
+    from nvidia.dali import types
+    from nvidia.dali.pipeline import Pipeline
+
+    from fieldloom.pipelines import fn
+
+    _check_counts(batch_size=batch_size, threads=threads, shards=shards, prefetch=prefetch)
+    if isinstance(shard, bool) or not isinstance(shard, int) or not 0 <= shard < shards:
+        raise ArgumentError.make(f"shard={shard!r} of {shards}", why=f"not from 0 to {shards - 1}")
+    if decode not in DECODE:
+        raise ArgumentError.make(f"decode={decode!r}", why="not known", remedy='Pass "windows" or "whole".')
+    index = _device_index(device)
+    files = recipes().files(data)
+    if check:
+        check_files(files)
+    n = len(files.names)
+    order = _order(seed, n) if shuffle else np.arange(n)
+    share = math.ceil(n / shards)
+    per_epoch = math.ceil(share / batch_size) * batch_size  # the reader fills up shards and batches
+
+    pipe = Pipeline(batch_size, threads, index, prefetch_queue_depth=prefetch, **options)
+    with pipe:
+        encoded, ids = dali.readers.file(
+            files=[files.names[i] for i in order], labels=order.tolist(), name=reader, pad_last_batch=True,
+            shuffle_after_epoch=shuffle, shard_id=shard, num_shards=shards,
+        )  # fmt: skip
+        _, epoch = fn.positions(ids, epoch_size=per_epoch)
+        keys = {"ids": ids, "epoch": epoch, "seed": seed}
+        where = "cpu" if index is None else "mixed"
+        form = {"size": size, "dtype": dtype, "layout": layout, "border": border, "fill": fill}
+        rgb = types.RGB  # type: ignore[attr-defined]
+        if decode == "windows":
+            sizes = dali.peek_image_shape(encoded)
+            start, shape = fn.crop_windows(sizes, augment, size=size, **keys)
+            crops = dali.decoders.image_slice(
+                encoded, device=where, start=start, shape=shape, axes=(0, 1), output_type=rgb
+            )
+            images = fn.fused(crops, augment, sizes=sizes, **keys, **form)
+        else:
+            images = fn.fused(
+                dali.decoders.image(encoded, device=where, output_type=rgb), augment, **keys, **form
+            )
+        labels = dali.python_function(ids, function=_Targets(files.targets), batch_processing=True)
+        pipe.set_outputs(images, labels, *([ids] if with_ids else []))
+    pipe.build()
+    return pipe
+
+
+def check_files(files: Files, max_pixels: int = 10**8) -> None:
+    """Refuse files on which DALI would end the process, and those that cannot be decoded anyway.
+
+    Raises:
+        SampleError: The first bad one, by number and name.
+    """
+    for i, name in enumerate(files.names):
+        data = files.read(i)
+        try:
+            header = check_header(data, max_pixels=max_pixels)
+            if header.route != "dali":
+                _check_parser(data)
+        except DecodeError as error:
+            raise error.located(i, name) from error
+
+
+def _check_parser(data: np.ndarray) -> None:
+    """Files that the loader gives to Pillow: whether DALI can at least read their headers."""
+    from nvidia import nvimgcodec  # type: ignore[attr-defined]
+
+    try:
+        stream = nvimgcodec.CodeStream(data)
+        known = stream.width > 0 and stream.height > 0
+    except Exception:  # several C++ kinds
+        known = False
+    if not known:
+        raise DecodeError.make(
+            "cannot decode",
+            why=f"DALI has no decoder for it; it looks like {looks_like(data)}",
+            remedy="Convert or remove the file, or use fieldloom.DataLoader.",
+        )
+
+
+class _Targets:
+    """Class indices, or rows of numbers, of ids."""
+
+    def __init__(self, targets: np.ndarray) -> None:
+        self._targets = targets.reshape(len(targets), -1)
+
+    def __call__(self, ids: Any) -> list[np.ndarray]:
+        return [self._targets[int(each[0])] for each in ids]
+
+
+def _order(seed: int, n: int) -> np.ndarray:
+    """Files in an order of the seed: DALI's own shuffling always begins alike."""
+    keys = make_keys(np.arange(n), seed=seed)
+    words = keys.words(slot_of(PLAN_POSITION, "order")).astype(np.uint64)
+    return np.argsort(words[:, 0] << np.uint64(32) | words[:, 1], kind="stable")
+
+
+def _device_index(device: str | int) -> int | None:
+    if isinstance(device, int) and not isinstance(device, bool) and device >= 0:
+        return device
+    match = re.fullmatch(r"cpu|cuda(?::(\d+))?", device) if isinstance(device, str) else None
+    if match is None:
+        raise ArgumentError.make(
+            f"device={device!r}", why="not known", remedy='Pass "cpu", "cuda", "cuda:N" or N.'
+        )
+    return None if device == "cpu" else int(match[1] or 0)
+
+
+def _check_counts(**counts: Any) -> None:
+    for name, value in counts.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ArgumentError.make(f"{name}={value!r}", why="not a whole number from 1 on")
