@@ -192,8 +192,8 @@ class DataLoader(Steered, Resumable, Replayed, TorchNames):
             "mask_fill": whole_number("", "mask_fill", mask_fill, 0, 2**31 - 1),
             "log": log_file(bad_sample_log),
         }  # fmt: skip
-        self._produce = functools.partial(Production, self.source, FusedPass(self.plan), **options)
-        self._layout = layout
+        self._fused_pass, self._layout = FusedPass(self.plan), layout
+        self._produce = functools.partial(Production, self.source, self._fused_pass, **options)
         self._production = self._produce(backend=self._backend(), batch_size=self.batch_size)
         self._common = {
             "size": size, "device": self.device, "threads": self.threads, "dtype": dtype, "layout": layout,
@@ -341,15 +341,14 @@ class DataLoader(Steered, Resumable, Replayed, TorchNames):
             under_way.close()
 
     def _backend(self) -> Backend:
-        fused_pass = self._produce.args[1]
         if self.device == "cpu":
             kind = PinnedBackend if self.pin_memory and can_pin() else HostBackend
-            return kind(fused_pass, self._layout, self.threads, self._prefetch)
+            return kind(self._fused_pass, self._layout, self.threads, self._prefetch)
         from fieldloom.kernels.device import DevicePass
 
         from .gpu import GpuBackend
 
-        return GpuBackend(DevicePass(fused_pass, self.device), self._layout)
+        return GpuBackend(DevicePass(self._fused_pass, self.device), self._layout)
 
     def _stop(self) -> None:
         """End the epoch under way. Waits for its thread: two in one production would share its decoder."""

@@ -72,8 +72,9 @@ def order(monkeypatch: pytest.MonkeyPatch) -> Order:
     """Makes every loader one "on a GPU"."""
     one = Order()
 
-    def backend(self: Any, fused_pass: Any, layout: str) -> GpuBackend:
-        return GpuBackend(DevicePass(fused_pass, "cpu", ShimLauncher(fused_pass)), layout, one)
+    def backend(self: Any) -> GpuBackend:
+        device_pass = DevicePass(self._fused_pass, "cpu", ShimLauncher(self._fused_pass))
+        return GpuBackend(device_pass, self._layout, one)
 
     monkeypatch.setattr(loader_module.DataLoader, "_backend", backend)
     return one
