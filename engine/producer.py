@@ -13,12 +13,12 @@ from .watchdog import stalled
 
 #: Seconds that closing a loader waits for its producing thread. One that is stuck in a user's source is left
 #: to itself: it ends, and lets go of the decoder, when that comes back.
-CLOSE_TIMEOUT_S = 2.0
+CLOSE_TIMEOUT_S = 1.5
 #: Seconds that the beginning of an epoch waits for the thread of the last one, where no `timeout_s` is given:
 #: longer than kernels compile.
 RESTART_TIMEOUT_S = 60.0
 #: Seconds that the interpreter's exit waits for all producing threads together.
-EXIT_TIMEOUT_S = 2.0
+EXIT_TIMEOUT_S = 1.5
 
 #: Last outcome of an epoch.
 END = object()

@@ -13,7 +13,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 #: Seconds that `shutdown` waits for tasks under way.
-END_TIMEOUT_S = 1.0
+END_TIMEOUT_S = 0.5
 
 
 class Task(Future[Any]):
