@@ -3,12 +3,13 @@
 import errno
 import os
 import resource
+import stat
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from fieldloom.errors import SourceError
+from fieldloom.errors import SourceError, UnsafeError
 
 # Without O_NONBLOCK, opening a FIFO waits for a writer, for ever. It changes nothing for regular files.
 OPEN_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
@@ -37,6 +38,7 @@ class Descriptors:
 
         Raises:
             OSError: It cannot be opened.
+            UnsafeError: It is not a regular file; nothing is read from it.
         """
         entry = self._take(path)
         try:
@@ -73,6 +75,9 @@ class Descriptors:
                 raise
             self._shrink(0)
             fd = os.open(path, OPEN_FLAGS)
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            raise unsafe(os.fsdecode(path))
         entry = _Entry(fd)
         with self._lock:
             if path not in self._open:
@@ -125,4 +130,11 @@ def out_of_descriptors(path: str, sample: int | None) -> Exception:
         remedy="Raise the limit (`ulimit -n 4096`), or find what keeps files open.",
         sample=sample,
         file=path,
+    )
+
+
+def unsafe(path: str) -> Exception:
+    """The error for what is not a regular file."""
+    return UnsafeError.make(
+        "refused to read", why="it is not a regular file", remedy="Remove it from the data set.", file=path
     )

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldloom.errors import DecodeError, LimitError, MissingError, ShardError, SourceError, UnsafeError
-from fieldloom.sources.descriptors import DESCRIPTORS, out_of_descriptors
+from fieldloom.errors import DecodeError, LimitError, MissingError, ShardError, SourceError
+from fieldloom.sources.descriptors import DESCRIPTORS, out_of_descriptors, unsafe
 from fieldloom.sources.files import MAX_FILE_BYTES, read_file
 
 #: What every error about one sample's object ends with.
@@ -125,7 +125,6 @@ class LocalStore(Store):
                     status = os.fstat(fd)
             except OSError as error:
                 raise local_error(error, path, sample) from error
-            _check_regular(status, path)
             found = stamp_of(status)
             if expected is None or found == expected:
                 return data[:done]
@@ -255,13 +254,6 @@ def local_error(error: OSError, path: str, sample: int | None) -> Exception:
             "cannot open", why=why, remedy="Give this user the right to read it.", file=path
         )
     return DecodeError.make("cannot read", why=why, remedy=SKIP, sample=sample, file=path)
-
-
-def unsafe(path: str) -> Exception:
-    """The error for what is not a regular file."""
-    return UnsafeError.make(
-        "refused to read", why="it is not a regular file", remedy="Remove it from the data set.", file=path
-    )
 
 
 def _check_regular(status: os.stat_result, path: str) -> None:
