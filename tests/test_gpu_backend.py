@@ -86,7 +86,7 @@ def cpu_loader(source: Any, **options: Any) -> fl.DataLoader:
         patch.setattr(
             loader_module.DataLoader,
             "_backend",
-            lambda self, fused, layout: HostBackend(fused, layout, self.threads, 2),
+            lambda self: HostBackend(self._fused_pass, self._layout, self.threads, 2),
         )
         return fl.DataLoader(source, **options)
 
