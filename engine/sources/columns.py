@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldloom.errors import ArgumentError, LabelError
-from fieldloom.sources.labels import check_labels
+from fieldloom.sources.labels import MAX_CLASSES, check_labels
 from fieldloom.sources.rows import check_targets
 
 if TYPE_CHECKING:
@@ -82,8 +82,8 @@ def targets_of_column(column: "pa.ChunkedArray", labels: Labeling) -> tuple[Targ
         return _text(column.cast(pa.string()), labels)
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):
         numbers = column.to_numpy()
-        if numbers.dtype.kind == "f" and np.isnan(numbers).any():
-            _refuse("label nan", int(np.isnan(numbers).argmax()), labels, "it is no number")
+        if numbers.dtype.kind == "f" and len(numbers):
+            _refuse_floats(numbers, labels)
         return check_labels(numbers, labels.bound, labels.name), labels.classes
     raise ArgumentError.make(
         f"a target column of type {kind}",
@@ -229,6 +229,23 @@ def _is_flag_or_float(kind: Any) -> bool:
     import pyarrow as pa
 
     return pa.types.is_floating(kind) or pa.types.is_boolean(kind)
+
+
+def _refuse_floats(numbers: np.ndarray, labels: Labeling) -> NoReturn:
+    """Name the number that made a column one of floats, if there is such a one: a file's writer may have."""
+    with np.errstate(invalid="ignore"):
+        odd = ~((numbers % 1 == 0) & (numbers >= 0) & (numbers < MAX_CLASSES))  # NaN is neither
+    row = int(odd.argmax()) if odd.any() else 0
+    what = f"label {numbers[row]}"
+    if odd.any():
+        _refuse(what, row, labels, f"labels are integers from 0 to {(labels.bound or MAX_CLASSES) - 1}")
+    raise LabelError.make(
+        f"{what} for",
+        why=f"the column is {numbers.dtype}, and labels are integers",
+        remedy="Store them as integers; for numbers to learn pass target=[...], a list of columns.",
+        sample=row,
+        file=labels.name(row),
+    )
 
 
 def _first_null(column: "pa.ChunkedArray") -> int:
