@@ -1,0 +1,130 @@
+"""How long a loader takes to start on a large packed data set, in what memory: measured on a sparse one."""
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+#: Samples of a batch of the loader that is started.
+BATCH = 64
+#: Side of the images: small, so that ten million of them fit the file system's largest sparse file.
+SIDE = 32
+
+
+def write_sparse(folder: str, n: int, filled: np.ndarray) -> None:
+    """Write a raw packed data set of n samples of 32 x 32 pixels; only those in `filled` have pixels.
+
+    The index and the targets are whole; the data files are holes but for the samples asked for, and their
+    SHA-256, which nothing looks at but `verify`, are made up.
+    """
+    from fieldloom.sources.packedformat import INDEX, META, RECORD_BYTES, TARGETS, Meta, Record, data_name
+    from fieldloom.sources.rowsums import image_sum, row_bytes, seal_rows
+
+    rng = np.random.default_rng(0)
+    rows = np.zeros((SIDE, row_bytes(SIDE)), np.uint8)
+    rows[:, : 3 * SIDE] = rng.integers(0, 256, (SIDE, 3 * SIDE), np.uint8)
+    total, each = image_sum(rows, SIDE), rows.nbytes
+    seal_rows(rows, total)
+    per_file = (1 << 30) // each
+    root = Path(folder)
+    root.mkdir()
+    with open(root / INDEX, "wb", buffering=1 << 20) as index:
+        for i in range(n):
+            index.write(Record(i * each, each, SIDE, SIDE, total).encoded(i))
+    targets = (np.arange(n) % 1000).astype("<i2")
+    targets.tofile(root / TARGETS)
+    data = []
+    for k in range(-(-n // per_file)):
+        count = min(per_file, n - k * per_file)
+        with open(root / data_name(k), "wb") as file:
+            file.truncate(count * each)
+            for i in filled[filled // per_file == k].tolist():
+                file.seek((i - k * per_file) * each)
+                file.write(rows.tobytes())
+        data.append((count * each, "0" * 64))
+    files = {
+        INDEX: (n * RECORD_BYTES, _sha256(root / INDEX)),
+        TARGETS: (2 * n, _sha256(root / TARGETS)),
+    }
+    meta = Meta("raw", n, 1000, None, {}, "int16", None, SIDE, 90, files, data)
+    (root / META).write_bytes(meta.encoded())
+
+
+def _sha256(path: Path) -> str:
+    import hashlib
+
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def first_ids(n: int, batches: int) -> np.ndarray:
+    """Ids of the first batches of a shuffled epoch 0, seed 0."""
+    from fieldloom.epoch import plan_epoch
+
+    return plan_epoch(n, None, shuffle=True, seed=0, epoch=0).ids[: batches * BATCH].astype(np.int64)
+
+
+def measure_start(n: int) -> dict[str, Any]:
+    """Start a loader on n samples in a process of its own.
+
+    Returns:
+        n; seconds from the constructor to the first batch; resident memory above that just before, when
+        imports and a tiny loader were done, in MB (10^6 bytes): at its peak, and behind the first batch.
+    """
+    with tempfile.TemporaryDirectory(prefix="fieldloom-sparse-") as folder:
+        path = f"{folder}/packed"
+        # Batches that wait, are in work or are read ahead when the first one is there.
+        write_sparse(path, n, first_ids(n, 16))
+        done = subprocess.run(
+            [sys.executable, "-m", "fieldloom.perf.packed_start", path], check=True, stdout=subprocess.PIPE
+        )
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def main(path: str) -> None:
+    """Measure in this process, and print JSON."""
+    import fieldloom as fl
+    from fieldloom.perf.usage import resident_megabytes
+
+    augment = [fl.RandomResizedCrop(), fl.HorizontalFlip(), fl.Normalize()]
+    with tempfile.TemporaryDirectory() as folder:
+        images = np.zeros((2 * BATCH, SIDE, SIDE, 3), np.uint8)
+        fl.pack((images, np.arange(2 * BATCH)), f"{folder}/tiny", side=0)
+        with fl.DataLoader(f"{folder}/tiny", BATCH, SIDE, device="cpu", augment=augment) as loader:
+            for _ in loader:
+                pass
+    _forget_peak()
+    before = resident_megabytes()
+    start = time.perf_counter()
+    with fl.DataLoader(path, BATCH, SIDE, True, device="cpu", augment=augment) as loader:
+        opened = time.perf_counter() - start
+        batch = next(iter(loader))
+        seconds = time.perf_counter() - start
+        after, peak = resident_megabytes(), _peak_megabytes()
+        found = {
+            "n": len(loader.source), "seconds": round(seconds, 3), "constructor_s": round(opened, 3),
+            "peak_mb_above": round(peak - before, 1), "mb_above": round(after - before, 1),
+            "first_batch": list(batch.images.shape),
+        }  # fmt: skip
+    print(json.dumps(found))
+
+
+def _forget_peak() -> None:
+    Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak begins anew
+
+
+def _peak_megabytes() -> float:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024 / 1e6
+    raise OSError("no VmHWM in /proc/self/status")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
