@@ -13,6 +13,7 @@ from fieldloom.kernels.stages.policies import NEUTRAL
 from fieldloom.pipelines.compiling import Files, Named
 
 from .augmentations import RandomField
+from .buffers import BufferPool
 from .policies import Operation
 from .recipe import Format, compile_recipe
 from .registry import REGISTRY, Entry
@@ -36,6 +37,10 @@ class GraphRecipes:
             named = [_named(entry) for entry in REGISTRY if entry.group != "mixing"]
             self._operations = {operation.name: operation for operation in [*named, _warp()]}
         return dict(self._operations)
+
+    def buffers(self, keep: int) -> BufferPool:
+        """A pool of output memory."""
+        return BufferPool(keep)
 
     def files(self, data: Any) -> Files:
         """A folder of class folders, a list of (path, label) pairs, or of paths (labels are their places)."""

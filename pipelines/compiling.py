@@ -65,6 +65,10 @@ class Recipes(Protocol):
         """Every operation of the registry that acts on one image."""
         ...
 
+    def buffers(self, keep: int) -> Any:
+        """Output memory that is used again once nobody looks at it; `take(shape, dtype)` gives some."""
+        ...
+
     def files(self, data: Any) -> Files:
         """Image files as the loader numbers them: a folder of class folders, or a list."""
         ...

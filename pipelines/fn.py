@@ -80,6 +80,7 @@ def fused(
     masks: DataNode | Sequence[DataNode] | None = None,
     ignore: int = 255,
     threads: int | None = None,
+    direct: bool | None = None,
 ) -> Any:
     """Augment images by a whole recipe, in one pass.
 
@@ -108,6 +109,9 @@ def fused(
         ignore: Id of what lies outside the image, with border "constant".
         threads: Threads that share the images of a batch; None: as many as the pipeline's. They end when the
             pipeline is garbage, which is when the collector runs: DALI's operators are cycles.
+        direct: Hand outputs of one size over without a copy, by an operator of DALI that is not public (the
+            CPU alone; see `fieldloom.pipelines.fn_direct`). None: as the environment's FIELDLOOM_DALI_DIRECT
+            says, 1 or 0, and 0 without it. Where a test at first use fails, outputs are copied as ever.
 
     Returns:
         A node of `dtype` and `layout`; with masks a tuple of it and a node for each of them, (height, width)
@@ -123,7 +127,9 @@ def fused(
     """
     passes = Passes(augment, Form(size, dtype, layout, border, fill))
     keys = KeyOptions(ids, epoch, seed, occurrences, strength, epoch_size)
-    return augmented(images, passes, keys, sizes=sizes, masks=masks, ignore=ignore, threads=threads)
+    return augmented(
+        images, passes, keys, sizes=sizes, masks=masks, ignore=ignore, threads=threads, direct=direct
+    )
 
 
 @do_not_convert

@@ -9,6 +9,7 @@ from nvidia.dali.pipeline import Pipeline
 
 from fieldloom.errors import ArgumentError
 from fieldloom.pipelines import fn_host
+from fieldloom.pipelines.fn_direct import HandOver, adopt, use_direct
 from fieldloom.pipelines.fn_keys import KeyInputs, KeyOptions, check_nodes
 from fieldloom.pipelines.fn_passes import Passes
 from fieldloom.pipelines.fn_pixels import PixelOperation
@@ -25,6 +26,7 @@ def augmented(
     masks: DataNode | Sequence[DataNode] | None = None,
     ignore: int = 255,
     threads: int | None = None,
+    direct: bool | None = None,
 ) -> Any:
     """An operator that does `passes` with `keys`: what all others are made of. Arguments as for `fused`."""
     given, taken = keys.inputs()
@@ -46,8 +48,14 @@ def augmented(
             [images, *maps.values()], given, taken,
             lambda tickets: AugmentOnDevice(tickets, passes, len(maps), ignore), [passes.layout],
         )  # fmt: skip
+    layouts = [passes.layout] + ["HW"] * len(maps)
+    if use_direct(direct) and passes.fixed:
+        hand = HandOver(len(layouts))
+        # The function keeps `hand` alive, and DALI's operator the function.
+        function = fn_host.Augment(list(nodes), taken, passes, threads, ignore, hand)
+        return adopt(python_function(nodes.values(), function, [""]), hand, layouts)
     function = fn_host.Augment(list(nodes), taken, passes, threads, ignore)
-    return python_function(nodes.values(), function, [passes.layout] + ["HW"] * len(maps))
+    return python_function(nodes.values(), function, layouts)
 
 
 def _masks(masks: DataNode | Sequence[DataNode] | None, ignore: int, passes: Passes) -> dict[str, DataNode]:
@@ -108,7 +116,7 @@ def python_function(
     """DALI's operator of a function, with as many outputs as layouts."""
     out: Any = _dali.python_function(
         *nodes, function=function, batch_processing=True, device=device, num_outputs=len(layouts),
-        output_layouts=layouts if len(layouts) > 1 else layouts[0],
+        **({"output_layouts": layouts if len(layouts) > 1 else layouts[0]} if layouts != [""] else {}),
     )  # fmt: skip
     return tuple(out) if len(layouts) > 1 else out
 

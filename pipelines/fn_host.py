@@ -3,17 +3,24 @@
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fieldloom.errors import ArgumentError
 from fieldloom.kernels.fusedpass import FusedPass, Sources
 from fieldloom.kernels.keys import Keys
+from fieldloom.pipelines.compiling import recipes
 from fieldloom.pipelines.fn_keys import Drawn, KeyInputs, Samples
 from fieldloom.pipelines.fn_passes import Passes
 from fieldloom.pipelines.fn_pixels import PixelOperation, layout_of
 from fieldloom.pipelines.stage import check_sizes, cut, not_rgb, place
+
+if TYPE_CHECKING:
+    from fieldloom.pipelines.fn_direct import HandOver
+
+#: Free output arrays that are kept where outputs are handed over.
+KEPT = 3
 
 
 @dataclass(slots=True)
@@ -62,10 +69,21 @@ class Augment:
         passes: What to do.
         threads: Threads that share a batch; 1 starts none.
         ignore: Id of masks outside the image, with border "constant".
+        hand: What hands outputs over, of one size; it then gets them, and tokens are returned. None: they are
+            returned, and DALI copies them.
     """
 
-    def __init__(self, names: list[str], keys: KeyInputs, passes: Passes, threads: int, ignore: int) -> None:
+    def __init__(
+        self,
+        names: list[str],
+        keys: KeyInputs,
+        passes: Passes,
+        threads: int,
+        ignore: int,
+        hand: "HandOver | None" = None,
+    ) -> None:
         self._names, self._keys, self._passes, self._ignore = names, keys, passes, ignore
+        self._hand, self._buffers = hand, None if hand is None else recipes().buffers(KEPT)
         self._pool = ThreadPoolExecutor(threads, "fieldloom-fused") if threads > 1 else None
         self._arena = Arena()
 
@@ -75,7 +93,7 @@ class Augment:
         masks = [inputs[name] for name in self._names if name.startswith("masks")]
         images = inputs["images"]
         if not images:  # a branch of a condition that no sample takes
-            return tuple([] for _ in range(1 + len(masks))) if masks else []
+            return tuple([] for _ in range(1 + len(masks))) if masks and self._hand is None else []
         check_images(images)
         kinds = [mask_kind(each, images) for each in masks]
         drawn = self._keys.take(inputs, len(images))
@@ -87,16 +105,18 @@ class Augment:
             Part(where, drawn.of(where), self._passes.of(*images[where[0]].shape[:2]))
             for where in drawn.groups(*own)
         ]
-        arrays = self._arena.take(
-            [
-                (shape, element)
-                for part in parts
-                for shape, element in (
-                    (part.fused_pass.shape(len(part.where)), part.fused_pass.element),
-                    *((part.fused_pass.maps_shape(len(part.where)), kind) for kind in kinds),
-                )
-            ]
-        )
+        shapes = [
+            (shape, element)
+            for part in parts
+            for shape, element in (
+                (part.fused_pass.shape(len(part.where)), part.fused_pass.element),
+                *((part.fused_pass.maps_shape(len(part.where)), kind) for kind in kinds),
+            )
+        ]
+        if self._buffers is not None and len(parts) == 1:
+            arrays = [self._buffers.take(*shape) for shape in shapes]
+        else:
+            arrays = self._arena.take(shapes)
         rows = [arrays[k : k + 1 + len(masks)] for k in range(0, len(arrays), 1 + len(masks))]
 
         def run(number: int, executor: ThreadPoolExecutor | None) -> None:
@@ -119,10 +139,22 @@ class Augment:
             row[0].view(np.float16) if part.fused_pass.plan.dtype == "float16" else row[0]
             for part, row in zip(parts, rows, strict=True)
         ]
-        done = scattered(parts, images_out)
-        if not masks:
-            return done
-        return done, *(scattered(parts, [row[1 + k] for row in rows]) for k in range(len(masks)))
+        columns = [images_out, *([row[1 + k] for row in rows] for k in range(len(masks)))]
+        if self._hand is not None:
+            self._hand.waiting.append(tuple(self._whole(parts, column) for column in columns))
+            return list(np.zeros((len(images), 1), np.uint8))
+        done = [scattered(parts, column) for column in columns]
+        return tuple(done) if masks else done[0]
+
+    def _whole(self, parts: list[Part], arrays: list[np.ndarray]) -> np.ndarray:
+        """All samples of a batch as one array, in order; of several parts a copy."""
+        if len(parts) == 1:
+            return arrays[0]
+        n = sum(len(part.where) for part in parts)
+        whole: np.ndarray = self._buffers.take((n, *arrays[0].shape[1:]), arrays[0].dtype)  # type: ignore[union-attr]
+        for part, array in zip(parts, arrays, strict=True):
+            whole[part.where] = array
+        return whole
 
     def _each(self, run: Callable[[int, ThreadPoolExecutor | None], None], n: int) -> None:
         """One part shares its samples among the threads; several are shared out whole."""
