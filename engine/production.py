@@ -170,7 +170,7 @@ class Production:
             weights = (stages.mixture.weights * weights[stages.mixture.places]).sum(1)
         masks = None
         if getattr(self._source, "has_masks", False):
-            masks = Masks(mask_windows(work), self._mask_fill)
+            masks = Masks(mask_windows(work, self._mask_fill), self._mask_fill)
         images, ids = self._backend.augment(keys, work.windows, pixels, work.samples, stages, masks)
         batch = Batch(
             images,
