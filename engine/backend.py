@@ -32,8 +32,8 @@ class Masks:
 
     @property
     def element(self) -> str:
-        """Their type."""
-        return self.windows[0].dtype.name if self.windows else "uint8"
+        """Their type; of none the one that holds any `fill`."""
+        return self.windows[0].dtype.name if self.windows else "int32"
 
 
 class Backend(Protocol):

@@ -190,8 +190,8 @@ class Production:
         """What the consumer gets for a delivered outcome; called in its thread."""
         return self._backend.receive(waiting)
 
-    def replay(self, plan: EpochPlan, place: int) -> "torch.Tensor":
-        """One sample of a plan by itself, exactly as in its batch.
+    def replay(self, plan: EpochPlan, place: int) -> "tuple[torch.Tensor, torch.Tensor | None]":
+        """Image and mask of one sample of a plan by itself, exactly as in its batch.
 
         Of a recipe that mixes, the others of its group are made too. Those that cannot be made are replaced
         or left out, as the policy for bad samples says.
@@ -219,8 +219,9 @@ class Production:
                 np.concatenate([w.views for w in drawn]), np.concatenate([w.rects for w in drawn])
             )
             outcome = self._batch(plan, work, self._backend.place(images))
-        made, own = self.receive(outcome).images, int(keep[: place - where.start].sum())
-        return made[own] if self._pass.plan.views == 1 else made[:, own]
+        batch, own = self.receive(outcome), int(keep[: place - where.start].sum())
+        which = own if self._pass.plan.views == 1 else (slice(None), own)
+        return batch.images[which], None if batch.masks is None else batch.masks[which]
 
     def close(self) -> None:
         """End all threads. Idempotent."""

@@ -9,7 +9,7 @@ from fieldloom.errors import ArgumentError
 
 from .choosing import Chooser
 from .epoch import MAX_EPOCH, EpochPlan
-from .options import whole_number
+from .options import flag, whole_number
 from .production import Production
 from .ranks import Rank
 from .sources import Source
@@ -36,7 +36,7 @@ class Replayed:
     def _part(self, whole: EpochPlan, rank: Rank) -> EpochPlan:
         raise NotImplementedError
 
-    def replay(self, sample: int, epoch: int, occurrence: int = 0) -> Any:
+    def replay(self, sample: int, epoch: int, occurrence: int = 0, mask: bool = False) -> Any:
         """One sample exactly as an epoch delivers it, bit for bit.
 
         A recipe that mixes needs the epoch's plan for that, and the sample's group: then the sample must
@@ -48,15 +48,18 @@ class Replayed:
             sample: Its id.
             epoch: The epoch.
             occurrence: Which repeat of it in that epoch.
+            mask: Whether to give its mask too.
 
         Returns:
             Tensor (3, height, width), or (height, width, 3) in layout "NHWC"; with several views
-            (views, ...).
+            (views, ...). With `mask` a pair of it and the mask, int64 (height, width) or (views, ...).
         """
         self._check("replay")
         sample = whole_number("", "sample", sample, 0, len(self.source) - 1)
         epoch = whole_number("", "epoch", epoch, 0, MAX_EPOCH)
         occurrence = whole_number("", "occurrence", occurrence, 0, 255)
+        if flag("", "mask", mask) and not getattr(self.source, "has_masks", False):
+            raise ArgumentError.make("replay of a mask", why="the data set has none", remedy="Leave it out.")
         if not self._chooser.known(epoch):
             raise ArgumentError.make(
                 f"replay of epoch {epoch}",
@@ -66,7 +69,7 @@ class Replayed:
         selection = self._chooser.selection(epoch)
         if self.plan.mixing is None and (selection is None or selection.strength is None):
             alone = EpochPlan(epoch, np.array([sample]), np.array([occurrence], np.uint8), None)
-            return self._production.replay(alone, 0)
+            return self._replay(alone, 0, mask)
         found = self._find(epoch, sample, occurrence)
         if found is None:
             raise ArgumentError.make(
@@ -74,7 +77,11 @@ class Replayed:
                 why="it is not in the plan of the present selection",
                 remedy="Select it: what it looks like depends on its group, or on its strength.",
             )
-        return self._production.replay(*found)
+        return self._replay(*found, mask)
+
+    def _replay(self, plan: EpochPlan, place: int, mask: bool) -> Any:
+        image, ids = self._production.replay(plan, place)
+        return (image, ids) if mask else image
 
     def _find(self, epoch: int, sample: int, occurrence: int) -> tuple[EpochPlan, int] | None:
         """A plan that has the sample, this rank's first, then others', then the whole; and its place."""
