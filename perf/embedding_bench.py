@@ -3,9 +3,11 @@
     python -m fieldloom.perf.embedding_bench PATH --json FILE
 
 The same windows of the same files, decoded by the same DALI operator and augmented by the same kernels,
-become torch tensors in three ways, in one process and in rounds that rotate: behind the outputs as the
-loader does it, and embedded by `fieldloom.pipelines.operator.fused` with one and with two batches ahead.
-Decoding alone is the floor. Bytes are in memory, headers are checked beforehand.
+become torch tensors in several ways, in one process and in rounds that rotate: behind the outputs as the
+loader does it, embedded by `fieldloom.pipelines.fn.fused` with one and with two batches ahead, and likewise
+with `direct=True`. Decoding alone is the floor. Bytes are in memory, headers are checked beforehand.
+
+Then, without any decoding: what each way of embedding costs besides the kernel (`embedding_ways.py`).
 """
 
 import json
@@ -23,6 +25,7 @@ from fieldloom import ColorField, HorizontalFlip, Normalize, RandomField, Random
 from fieldloom.buffers import BufferPool
 from fieldloom.kernels.draws import Keys, Windows
 from fieldloom.kernels.fusedpass import FusedPass, Sources
+from fieldloom.perf.embedding_ways import SIDE, overheads
 from fieldloom.perf.loader_bench import find_files
 from fieldloom.perf.machine import describe
 from fieldloom.perf.spread import spread
@@ -39,6 +42,7 @@ WAYS = {
     "outside": "decode, then the pass on the outputs (the loader's way)",
     "embedded": "decode and the pass in one graph, 1 batch ahead",
     "embedded_2": "decode and the pass in one graph, 2 batches ahead",
+    "direct": "the same, 1 batch ahead, outputs handed over without a copy",
 }
 
 Tensors = Iterator[Any]
@@ -108,11 +112,11 @@ class Outside:
 class Embedded:
     """The pass within the graph that decodes."""
 
-    def __init__(self, task: Task, *, prefetch: int) -> None:
+    def __init__(self, task: Task, *, prefetch: int, direct: bool = False) -> None:
         from nvidia.dali import fn, types
         from nvidia.dali.pipeline import Pipeline
 
-        from fieldloom.pipelines.operator import fused
+        from fieldloom.pipelines.fn import fused
 
         self._task = task
         self._batches: Iterator[tuple[Keys, Windows, DecodeJob]] = iter(())
@@ -124,7 +128,9 @@ class Embedded:
             crops = fn.decoders.image_slice(
                 encoded, start=start, shape=shape, axes=(0, 1), output_type=types.RGB  # type: ignore[attr-defined]
             )  # fmt: skip
-            pipe.set_outputs(fused(crops, ids, task.fused_pass, epoch=epoch, sizes=sizes))
+            pipe.set_outputs(
+                fused(crops, task.fused_pass, ids=ids, epoch=epoch, seed=0, sizes=sizes, direct=direct)
+            )
         pipe.build()
         self._pipe: Any = pipe
 
@@ -172,7 +178,7 @@ def run(
 
     Returns:
         The report, ready for JSON: CPU time and wall time an image by way, their ratios to "outside" taken
-        round by round, and whether outside and embedded gave equal bits.
+        round by round, whether outside and embedded gave equal bits, and what `overheads` found.
     """
     files = find_files(path, n_images)
     bytes_of = {name: np.fromfile(name, np.uint8) for name, _ in dict.fromkeys(files)}
@@ -185,6 +191,7 @@ def run(
         Normalize(),
     ]
     fused_pass = FusedPass(compile_recipe(recipe, Format(size)))
+    inner = FusedPass(compile_recipe(recipe[1:], Format(size)))  # without a crop: the same work every time
     task = Task(
         fused_pass, [bytes_of[n] for n, _ in files], [headers[n] for n, _ in files], batch_size, threads
     )
@@ -193,13 +200,15 @@ def run(
         "outside": Outside(task, augment=True),
         "embedded": Embedded(task, prefetch=1),
         "embedded_2": Embedded(task, prefetch=2),
+        "direct": Embedded(task, prefetch=1, direct=True),
     }
     try:
-        equal = _equal(ways["outside"](0), ways["embedded"](0))
+        equal = all(_equal(ways["outside"](0), ways[name](0)) for name in ("embedded", "direct"))
         measured = _rounds(ways, rounds, len(files))
     finally:
         for way in ways.values():
             way.close()
+    overhead = overheads(recipe[1:], inner, batch_size=batch_size, threads=threads, rounds=rounds)
     return {
         "benchmark": "embedding",
         "machine": describe(),
@@ -213,6 +222,7 @@ def run(
             for name, rows in measured.items()
         },
         "equal_bits": equal,
+        "overhead": overhead,
     }  # fmt: skip
 
 
@@ -266,6 +276,17 @@ def main(
             f"wall {wall['median']:.3f} ms an image, CPU x {ratio['median']:.3f}"
         )
     click.echo(f"equal bits: {report['equal_bits']}")
+    for kernel, ways in report["overhead"].items():
+        click.echo(f"\n{kernel}, {batch_size} images of {SIDE} x {SIDE} in memory, against the bare kernel:")
+        for way in ways.values():
+            cpu, wall, ratio, slower = (
+                way[key]["median"]
+                for key in ("cpu_ms_per_batch", "wall_ms_per_batch", "cpu_over_bare", "wall_over_bare")
+            )
+            click.echo(
+                f"{way['what']:58s} CPU {cpu:7.2f} ms, wall {wall:7.2f} ms a batch, "
+                f"CPU x {ratio:.2f}, wall x {slower:.2f}"
+            )
     if file is not None:
         Path(file).write_text(json.dumps(report, indent=2) + "\n")
 

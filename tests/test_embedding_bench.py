@@ -6,6 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from fieldloom.perf import embedding_bench
+from fieldloom.perf.embedding_ways import OVERHEAD_WAYS
 from fieldloom.perf.photos import write_photo_folder
 
 
@@ -31,6 +32,20 @@ def test_every_way_is_measured_in_every_round(report):
             assert way[figure]["n"] == 2
             assert 0 < way[figure]["min"] <= way[figure]["median"] <= way[figure]["max"]
     assert values["ways"]["outside"]["cpu_over_outside"]["max"] == 1
+
+
+def test_the_overhead_of_each_way_is_printed(report):
+    values, text = report
+    assert set(values["overhead"]) == {"fused", "normalize"}
+    common = {"bare", "source", "outside", "python_function", "direct"}
+    assert set(values["overhead"]["fused"]) == common
+    assert set(values["overhead"]["normalize"]) == common | {"numba_function"} == set(OVERHEAD_WAYS)
+    for ways in values["overhead"].values():
+        for way in ways.values():
+            assert way["what"] in text
+            assert way["wall_ms_per_batch"]["n"] == 2
+            assert way["wall_ms_per_batch"]["min"] > 0
+        assert ways["bare"]["wall_over_bare"]["max"] == 1
 
 
 def test_the_ways_give_equal_bits(report):
