@@ -1,6 +1,7 @@
 # Every target sets up .venv by itself, once; a changed pyproject.toml sets it up again.
 #   make demo                          draw 200 photographs, load and augment them, write demo.png
 #   make test                          the tests that take seconds; test-full: all
+#   make fuzz                          load 20000 damaged images and tar shards
 #   make gallery                       draw docs/gallery.md, every operation with its code and pictures
 #   make TORCH=torch==2.11.0 test      with another torch (an installed torch >= 2.11 is kept)
 #   make EXTRAS=cuda13,dev test        on a machine with a GPU and its CUDA 13 driver
@@ -10,6 +11,9 @@ TORCH ?= torch==2.13.0
 EXTRAS ?= cpu,dev
 DATA ?= demo-data
 BENCH_JSON ?= build/bench-loader.json
+FILES ?= 20000
+SEED ?= 0
+FUZZ_JSON ?= build/fuzz.json
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -17,10 +21,10 @@ READY := $(VENV)/.ready
 CODE := $(wildcard engine kernels pipelines perf tests examples docs)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo gallery test test-full lint types bench-loader clean
+.PHONY: help demo gallery test test-full lint types bench-loader fuzz clean
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | head -6
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -7
 
 demo: $(READY)
 	$(VENV)/bin/fieldloom demo
@@ -50,6 +54,10 @@ bench-loader: $(READY)
 	@test -d "$(DATA)" || $(PY) -c "from fieldloom.perf.photos import write_photo_folder as w; w('$(DATA)')"
 	@mkdir -p "$(dir $(BENCH_JSON))"
 	$(PY) -m fieldloom.perf loader "$(DATA)" --json "$(BENCH_JSON)"
+
+fuzz: $(READY)
+	@mkdir -p "$(dir $(FUZZ_JSON))"
+	$(PY) -m fieldloom.perf fuzz --files $(FILES) --seed $(SEED) --json $(FUZZ_JSON)
 
 clean:
 	rm -rf build dist *.egg-info demo-data demo.png .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -5,6 +5,7 @@ minute of the machine meets all of them. A round takes each peer about the same 
 chosen by its first measured speed. Figures are CPU time of the whole process tree an image, and images/s.
 """
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -46,11 +47,9 @@ class PeerProcess:
 
     def _send(self, line: str) -> None:
         assert self._process.stdin is not None
-        try:
+        with contextlib.suppress(BrokenPipeError):  # what went wrong is in its answer, or in its status
             self._process.stdin.write(line + "\n")
             self._process.stdin.flush()
-        except BrokenPipeError:
-            pass  # what went wrong is in its answer, or in its exit status
 
     def run(self, n: int) -> dict[str, Any]:
         """Run about n images; the answer of `process`, or why there is none."""
@@ -65,12 +64,15 @@ class PeerProcess:
     def close(self) -> None:
         """End the process."""
         assert self._process.stdin is not None
-        self._process.stdin.close()
+        assert self._process.stdout is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
         try:
             self._process.wait(timeout=30)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        self._process.stdout.close()
 
 
 def run(
