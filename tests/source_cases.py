@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from shard_files import write_shards
 
 from helpers import Recorded, encoded_list, make_folder, pixels
 
@@ -50,3 +51,9 @@ def ragged(root: Path) -> Any:
 @case
 def own(root: Path) -> Any:
     return Recorded(N)
+
+
+@case
+def shards(root: Path) -> Any:
+    write_shards(root / "shards", N)
+    return root / "shards"

@@ -149,7 +149,7 @@ def test_a_file_that_was_replaced_or_written_to_is_noticed(tmp_path: Path) -> No
     with pytest.raises(errors.ShardError, match=r"was written to.*Open the data set again"):
         store.read_range(str(path), 0, 5, expected=stamp)
     path.write_bytes(b"longer than before")
-    with pytest.raises(errors.ShardError, match="had 5 bytes and has 18"):
+    with pytest.raises(errors.ShardError, match="had 5 bytes when it was opened, and has 18"):
         store.read_range(str(path), 0, 5, expected=now)
 
 

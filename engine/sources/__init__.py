@@ -23,6 +23,8 @@ from fieldloom.sources.mapstyle import MapSource
 from fieldloom.sources.opening import open_source
 from fieldloom.sources.packed import PackedSource
 from fieldloom.sources.packing import pack
+from fieldloom.sources.remote import RemoteFolderSource
+from fieldloom.sources.shards import ShardSource
 
 __all__ = [
     "IMAGE_EXTENSIONS",
@@ -35,6 +37,8 @@ __all__ = [
     "ManifestSource",
     "MapSource",
     "PackedSource",
+    "RemoteFolderSource",
+    "ShardSource",
     "Source",
     "open_source",
     "pack",

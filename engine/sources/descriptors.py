@@ -78,7 +78,7 @@ class Descriptors:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             os.close(fd)
             raise unsafe(os.fsdecode(path))
-        entry = _Entry(fd)
+        entry = _Entry(path, fd)
         with self._lock:
             if path not in self._open:
                 entry.listed = True
@@ -89,6 +89,10 @@ class Descriptors:
     def _give(self, entry: "_Entry") -> None:
         with self._lock:
             entry.users -= 1
+            # More than the limit are open while more are in use at once.
+            if not entry.users and entry.listed and len(self._open) > self.limit:
+                del self._open[entry.path]
+                entry.listed = False
             if not entry.users and not entry.listed:
                 os.close(entry.fd)
 
@@ -106,10 +110,10 @@ class Descriptors:
 
 
 class _Entry:
-    __slots__ = ("fd", "listed", "users")
+    __slots__ = ("fd", "listed", "path", "users")
 
-    def __init__(self, fd: int) -> None:
-        self.fd, self.users, self.listed = fd, 1, False
+    def __init__(self, path: bytes, fd: int) -> None:
+        self.path, self.fd, self.users, self.listed = path, fd, 1, False
 
 
 def _limit() -> int:

@@ -119,7 +119,7 @@ class Group:
         """
         if name in self.fields:
             raise ShardError.make(
-                f"sample {self.shown} has the field {name} twice",
+                f"sample {self.shown} has the field {name} twice in",
                 why="a member's name stands for one file",
                 remedy="Make the shard anew.",
             )
@@ -151,7 +151,7 @@ def image_field(group: Group, spec: Spec) -> str | None:
         found = [name for name in group.fields if name.rpartition(".")[2] in IMAGE_FIELDS and name != mask]
     if len(found) > 1:
         raise ShardError.make(
-            f"sample {group.shown} has the images {' and '.join(found)}",
+            f"sample {group.shown} has the images {' and '.join(found)} in",
             why="one of them is the image",
             remedy=f'Pass image="{found[0]}"; and mask="{found[1]}" if that is the mask.',
         )
@@ -185,7 +185,7 @@ def parse_label(data: bytes, target: str, shown: str) -> Label:
         found = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise LabelError.make(
-            f"cannot read the label of {shown}", why=f"its JSON is damaged: {error}", remedy="Repair it."
+            f"cannot read the label of {shown} in", why=f"its JSON is damaged: {error}", remedy="Repair it."
         ) from None
     key = target.partition(":")[2]
     if not isinstance(found, dict) or key not in found:
@@ -199,7 +199,7 @@ def parse_label(data: bytes, target: str, shown: str) -> Label:
 
 def _no_class(value: str, shown: str) -> LabelError:
     return LabelError.make(
-        f"label {value!r} of {shown} is not usable",
+        f"label {value!r} of {shown} is not usable in",
         why="a label is a whole number from 0 on",
         remedy="Correct it, or leave the sample out.",
     )

@@ -107,7 +107,7 @@ class _Scan:
     def _label(self, group: Group, member: Member) -> Label:
         if member.size > MAX_LABEL_BYTES:
             raise LabelError.make(
-                f"label of {group.shown} is not usable",
+                f"label of {group.shown} is not usable in",
                 why=f"its file has {member.size} bytes, the limit is {MAX_LABEL_BYTES}",
                 remedy="Correct it, or leave the sample out.",
             )
@@ -144,7 +144,7 @@ class _Scan:
         listed = isinstance(label, tuple)
         if self._listed is not None and listed != self._listed:
             raise LabelError.make(
-                f"label {label!r} of {group.shown} is not usable",
+                f"label {label!r} of {group.shown} is not usable in",
                 why="some labels of the shard are lists, others are numbers",
                 remedy="Give all samples the same kind.",
             )
@@ -162,7 +162,7 @@ class _Scan:
                     ' Without any labels pass ShardSource(..., target=None); from JSON: target="json:key".'
                 )
             raise ShardError.make(
-                f"sample {group.shown} lacks {what}",
+                f"sample {group.shown} lacks {what} in",
                 why=f"it has {', '.join(map(printable, group.fields))}",
                 remedy=remedy,
             )
@@ -186,7 +186,7 @@ class _Scan:
     ) -> tuple[NDArray[np.void], NDArray[np.uint64], NDArray[np.uint32] | None]:
         if self._spec.on_missing == "raise":
             raise ShardError.make(
-                f"sample {self._unmasked_name} lacks a mask",
+                f"sample {self._unmasked_name} lacks a mask in",
                 why=f"others have one ({self._mask})",
                 remedy='Make the shard anew, or pass on_missing="skip".',
             )
@@ -206,7 +206,7 @@ class _Scan:
             first, second = (self._key(rows, int(order[place + i])) for i in (0, 1))
             if first == second:  # and not two names of one hash
                 raise ShardError.make(
-                    f"two samples are called {printable(first.decode('utf-8', 'surrogateescape'))}",
+                    f"two samples are called {printable(first.decode('utf-8', 'surrogateescape'))} in",
                     why="a name stands for one sample, whose members stand together",
                     remedy="Make the shard anew, sorted by name and without duplicates.",
                 )

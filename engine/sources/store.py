@@ -213,11 +213,11 @@ def too_large(n: int, limit: int, path: str, sample: int | None) -> Exception:
 
 def changed(path: str, expected: Stamp, found: Stamp) -> Exception:
     """The error for an object that is not the one it was."""
-    why = f"it had {expected.size} bytes and has {found.size}"
+    why = f"it had {expected.size} bytes when it was opened, and has {found.size}"
     if found.size == expected.size:
-        why = "it was written to"
+        why = "it was written to after it was opened"
     return ShardError.make(
-        "the file changed after it was opened",
+        "cannot read on in",
         why=why,
         remedy="Open the data set again: its index is then made anew.",
         file=path,

@@ -125,7 +125,9 @@ def check_member(header: Header, found: Extension, offset: int) -> tuple[bytes, 
         raise _unsafe(shown, f"it is {_REFUSED[header.kind]}")
     if header.kind == _SPARSE or found.sparse:
         raise ShardError.make(
-            f"refused member {printable(shown)}", why="it is a sparse file", remedy=f"{_UNPACK} (no --sparse)"
+            f"refused member {printable(shown)} of",
+            why="it is a sparse file",
+            remedy=f"{_UNPACK} (no --sparse)",
         )
     if header.kind not in REGULAR and header.kind != FOLDER:
         raise damaged(offset, f"member {printable(shown)} has the unknown type {header.kind!r}")
@@ -147,7 +149,7 @@ def is_folder(header: Header, name: bytes) -> bool:
 
 def damaged(offset: int, why: str) -> ShardError:
     """The error for an archive that is damaged at this offset; the caller adds the file."""
-    return ShardError.make(f"damaged at byte {offset}", why=why, remedy="Copy or make the shard anew.")
+    return ShardError.make(f"damage at byte {offset} of", why=why, remedy="Copy or make the shard anew.")
 
 
 def printable(name: str) -> str:
@@ -156,7 +158,7 @@ def printable(name: str) -> str:
 
 
 def _unsafe(shown: str, why: str) -> FieldloomError:
-    return UnsafeError.make(f"refused member {printable(shown)}", why=why, remedy=_UNPACK)
+    return UnsafeError.make(f"refused member {printable(shown)} of", why=why, remedy=_UNPACK)
 
 
 def _signed_sum(block: bytes) -> int:
@@ -195,13 +197,22 @@ def _records(payload: bytes, offset: int) -> list[tuple[bytes, bytes]]:
 
 def _not_a_header(block: bytes, offset: int) -> ShardError:
     if offset == 0:
-        for magic, (name, command) in _COMPRESSED.items():
-            if block.startswith(magic):
-                return ShardError.make(
-                    "cannot use",
-                    why=f"it is compressed with {name}, and a compressed shard has no random access",
-                    remedy=f"Unpack it with `{command}` (images are compressed already).",
-                )
-        if block[257:262] != b"ustar":
-            return ShardError.make("cannot use", why="it is not a tar archive", remedy="Check the path.")
+        refuse_compressed(block)
+    if offset == 0 and block[257:262] != b"ustar":
+        return ShardError.make("cannot use", why="it is not a tar archive", remedy="Check the path.")
     return damaged(offset, "the checksum of a header is wrong")
+
+
+def refuse_compressed(start: bytes) -> None:
+    """Refuse a file that begins like a compressed one.
+
+    Raises:
+        ShardError: It does.
+    """
+    for magic, (name, command) in _COMPRESSED.items():
+        if start.startswith(magic):
+            raise ShardError.make(
+                "cannot use",
+                why=f"it is compressed with {name}, and a compressed shard has no random access",
+                remedy=f"Unpack it with `{command}` (images are compressed already).",
+            )

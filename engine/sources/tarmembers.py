@@ -16,6 +16,7 @@ from fieldloom.sources.tarheader import (
     is_folder,
     padded,
     parse_header,
+    refuse_compressed,
 )
 
 _ZERO = bytes(BLOCK)
@@ -105,6 +106,8 @@ def member_at(window: Window, start: int) -> Member | None:
     while True:
         block = window.at(at, BLOCK)
         if len(block) < BLOCK:
+            if not at:
+                refuse_compressed(block)
             raise _cut(window.size, len(block))
         if block == _ZERO:
             if headers:
@@ -126,8 +129,8 @@ def member_at(window: Window, start: int) -> Member | None:
     # The padding must be there as well: behind it come two blocks of zeros.
     if data + padded(size) > window.size:
         raise ShardError.make(
-            "the shard is cut",
-            why=f"a member needs {size} bytes from byte {data}, and the file has {window.size} in all",
+            "cannot use the shard",
+            why=f"it is cut: a member needs {size} bytes from byte {data}, and the file has {window.size}",
             remedy="Copy or make it anew.",
         )
     return Member(name, start, data, size, bytes(headers), folder)
@@ -159,10 +162,10 @@ def _check_end(window: Window, at: int) -> None:
 
 
 def _cut(size: int, n: int) -> ShardError:
-    why = f"the file ends after {size} bytes, in the middle of a block"
+    why = f"it is cut: it ends after {size} bytes, in the middle of a block"
     if not n:
         why = (
-            f"the file ends after {size} bytes without the two zero blocks of an archive's end, "
+            f"it is cut: it ends after {size} bytes without the two zero blocks of an archive's end, "
             "so members may be missing"
         )
-    return ShardError.make("the shard is cut", why=why, remedy="Copy or make it anew.")
+    return ShardError.make("cannot use the shard", why=why, remedy="Copy or make it anew.")
