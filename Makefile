@@ -3,6 +3,7 @@
 #   make test                          the tests that take seconds; test-full: all
 #   make fuzz                          load 20000 damaged images and tar shards
 #   make gallery                       draw docs/gallery.md, every operation with its code and pictures
+#   make bench                         jobs J1-J6 by all peers that are installed; make plots draws the figures
 #   make TORCH=torch==2.11.0 test      with another torch (an installed torch >= 2.11 is kept)
 #   make EXTRAS=cuda13,dev test        on a machine with a GPU and its CUDA 13 driver
 
@@ -11,6 +12,8 @@ TORCH ?= torch==2.13.0
 EXTRAS ?= cpu,dev
 DATA ?= demo-data
 BENCH_JSON ?= build/bench-loader.json
+PEERS_JSON ?= build/bench-peers.json
+PEERS_RESULT ?= perf/results/peers-cpu.json
 FILES ?= 20000
 SEED ?= 0
 FUZZ_JSON ?= build/fuzz.json
@@ -21,10 +24,10 @@ READY := $(VENV)/.ready
 CODE := $(wildcard engine kernels pipelines perf tests examples docs)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo gallery test test-full lint types bench-loader fuzz clean
+.PHONY: help demo gallery test test-full lint types bench bench-loader plots fuzz clean
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | head -7
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -9
 
 demo: $(READY)
 	$(VENV)/bin/fieldloom demo
@@ -49,6 +52,14 @@ types: $(READY)
 	$(PY) -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir build/types .
 	$(PY) -m pip install --quiet --no-deps --target build/types/site build/types/*.whl
 	MYPYPATH=build/types/site $(PY) -m mypy -p fieldloom
+
+bench: $(READY)
+	@test -d "$(DATA)" || $(PY) -c "from fieldloom.perf.photos import write_photo_folder as w; w('$(DATA)')"
+	@mkdir -p "$(dir $(PEERS_JSON))"
+	$(PY) -m fieldloom.perf peers "$(DATA)" --json "$(PEERS_JSON)"
+
+plots: $(READY)
+	$(PY) -m fieldloom.perf plots "$(PEERS_RESULT)" -o docs/peers
 
 bench-loader: $(READY)
 	@test -d "$(DATA)" || $(PY) -c "from fieldloom.perf.photos import write_photo_folder as w; w('$(DATA)')"

@@ -45,15 +45,14 @@ def test_the_table_names_jobs_and_modules_that_exist() -> None:
 @pytest.mark.parametrize("job", ["J4", pytest.param("J6e", marks=pytest.mark.slow)])
 def test_a_run(files: Path, job: str) -> None:
     said: list[str] = []
-    peers = ["fieldloom", "DALI", "FFCV"]
+    peers = ["DALI", "FFCV"]
     result = bench.run(files, jobs=[job], peers=peers, rounds=2, seconds=0.1, n_files=24, tell=said.append)
     rows = result["jobs"][job]["peers"]
-    for peer in ("fieldloom", "DALI"):
-        assert rows[peer]["cpu_ms_per_image"]["n"] == 2
-        assert rows[peer]["cpu_ms_per_image"]["median"] > 0
-        assert rows[peer]["images"] >= 2 * bench.FEWEST * result["jobs"][job]["batch"]
+    assert rows["DALI"]["cpu_ms_per_image"]["n"] == 2
+    assert rows["DALI"]["cpu_ms_per_image"]["median"] > 0
+    assert rows["DALI"]["images"] >= 2 * bench.FEWEST * result["jobs"][job]["batch"]
     assert ("FFCV" in result["left_out"]) == (importlib.util.find_spec("ffcv") is None)
-    assert len(said) == 2
+    assert len(said) == 1
     json.dumps(result)
 
 
