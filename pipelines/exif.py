@@ -143,6 +143,11 @@ def png_has_exif(data: Buffer) -> bool:
     return bytes(data).find(b"eXIf") >= 0
 
 
+def png_is_animated(data: Buffer) -> bool:
+    """Whether a PNG may have an `acTL` chunk (never false when it has one)."""
+    return bytes(data).find(b"acTL") >= 0
+
+
 def _read_ifd0(tiff: memoryview) -> tuple[int, bool]:
     """Orientation in a TIFF block's first directory, and whether nvImageCodec reads the same there."""
     order = {b"II": "<", b"MM": ">"}.get(bytes(tiff[:2]))

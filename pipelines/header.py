@@ -16,6 +16,7 @@ from fieldloom.pipelines.exif import (
     Buffer,
     as_view,
     png_has_exif,
+    png_is_animated,
     scan_jpeg,
     webp_flags,
     webp_size,
@@ -62,8 +63,9 @@ class Header:
 def check_header(data: Buffer, *, max_pixels: int) -> Header:
     """Check an encoded image's header and choose its decoder; no pixel is decoded.
 
-    DALI decodes 8-bit JPEG, PNG and WebP. Pillow decodes 16-bit PNG, animated or EXIF-bearing WebP, PNG
-    with EXIF, JPEG with irregular EXIF, TIFF, BMP, PNM, JPEG 2000, GIF and AVIF (first frames).
+    DALI decodes 8-bit JPEG, PNG and WebP. Pillow decodes 16-bit PNG, animated or EXIF-bearing WebP and PNG,
+    JPEG with irregular EXIF, TIFF, BMP, PNM, JPEG 2000, GIF and AVIF (first frames). Of a damaged animated
+    PNG, DALI 2.4's decoder calls the decoding a success and leaves rows of the output as the memory was.
 
     Args:
         data: Encoded bytes: any 1-D buffer of uint8.
@@ -80,7 +82,7 @@ def check_header(data: Buffer, *, max_pixels: int) -> Header:
     magic = bytes(view[:16])
     if magic[:2] == b"\xff\xd8":
         header = _check_jpeg(data, view)
-    elif magic[:8] == b"\x89PNG\r\n\x1a\n" and not png_has_exif(data):
+    elif magic[:8] == b"\x89PNG\r\n\x1a\n" and not png_has_exif(data) and not png_is_animated(data):
         header = _check_stream(data, "png", 1, plain=True)
     elif magic[:4] == b"RIFF" and magic[8:12] == b"WEBP" and not webp_flags(data) & _WEBP_OUTSIDE:
         header = _check_stream(data, "webp", 1, plain=True)

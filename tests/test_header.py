@@ -12,6 +12,7 @@ from PIL import Image
 
 from fieldloom.errors import DecodeError, LimitError
 from fieldloom.pipelines.header import Header, check_header, looks_like
+from fieldloom.pipelines.outside import decode_outside
 
 LIMIT = 10_000_000
 
@@ -179,3 +180,27 @@ def test_import_starts_nothing():
     code = "import sys, fieldloom.pipelines.decode as d; print('nvidia.dali' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def animated_png():
+    return encode("PNG", save_all=True, append_images=[picture().rotate(180)], duration=50)
+
+
+def test_animated_png_goes_to_pillow():
+    """DALI 2.4 delivers uninitialized memory for the missing rows of a damaged one, without an error."""
+    assert check_header(animated_png(), max_pixels=LIMIT).route == "pillow"
+    still = encode("PNG")
+    assert check_header(still, max_pixels=LIMIT).route == "dali"
+
+
+@pytest.mark.parametrize("percent", [30, 60, 90])
+def test_a_damaged_animated_png_is_an_error(percent):
+    whole = animated_png()
+    start = whole.index(b"IDAT") + 4
+    size = int.from_bytes(whole[start - 8 : start - 4], "big")
+    cut = whole[start : start + size * percent // 100]
+    data = whole[: start - 8] + struct.pack(">I", len(cut)) + b"IDAT" + cut
+    data += struct.pack(">I", zlib.crc32(b"IDAT" + cut)) + whole[start + size + 4 :]
+    header = check_header(data, max_pixels=LIMIT)
+    with pytest.raises(DecodeError, match="Pillow cannot read it"):
+        decode_outside(np.frombuffer(data, np.uint8), (0, 0, header.height, header.width))
