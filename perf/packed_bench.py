@@ -1,7 +1,8 @@
 """The packed benchmark: our packed data sets, FFCV's, and DALI from files, interleaved in one run.
 
 `python -m fieldloom.perf packed PATH --ffcv PYTHON --json FILE`. Every job runs in a process of its own; a
-round runs one epoch of each in turn, in an order that XX"""
+round runs one epoch of each in turn, in an order that rotates. FFCV gets the pixels of the raw data set.
+"""
 
 import json
 import subprocess

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from shard_files import write_shards
 
+import fieldloom as fl
 from helpers import Recorded, encoded_list, make_folder, pixels
 
 #: Samples of each.
@@ -57,3 +58,14 @@ def own(root: Path) -> Any:
 def shards(root: Path) -> Any:
     write_shards(root / "shards", N)
     return root / "shards"
+
+
+@case
+def packed_raw(root: Path) -> Any:
+    return fl.pack(encoded_list(N), root / "packed", side=20)
+
+
+@case
+def packed_jpeg(root: Path) -> Any:
+    fl.pack(encoded_list(N), root / "packed", side=20, kind="jpeg").close()
+    return root / "packed"
