@@ -161,5 +161,40 @@ def gpu(data: Path | None, device: str, rounds: int, quick: bool, json_file: Pat
     write_json(json_file, result)
 
 
+@main.command("fuzz")
+@click.option("--files", type=click.IntRange(1), default=20000, show_default=True, help="Damaged files.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of all of them.")
+@click.option("--jobs", type=click.IntRange(1), default=2, show_default=True, help="Processes at a time.")
+@click.option(
+    "--keep",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("build/fuzz"),
+    show_default=True,
+    help="Folder for files that failed.",
+)
+@options.json_file
+def fuzz(files: int, seed: int, jobs: int, keep: Path, json_file: Path | None) -> None:
+    """Load damaged images and tar shards: a value or a named error, never a crash or a hang."""
+    from .fuzz import report, run
+
+    result = run(files, seed=seed, jobs=jobs, keep=keep)
+    report(result, keep)
+    write_json(json_file, result)
+    if result["failures"]:
+        raise SystemExit(1)
+
+
+@main.command("soak")
+@click.option("--epochs", type=click.IntRange(2), default=200, show_default=True, help="Epochs of each kind.")
+@options.json_file
+def soak(epochs: int, json_file: Path | None) -> None:
+    """Run many epochs and watch memory, threads and file descriptors."""
+    from .soak import report, run
+
+    result = run(epochs)
+    report(result)
+    write_json(json_file, result)
+
+
 if __name__ == "__main__":
     main(prog_name="python -m fieldloom.perf")
