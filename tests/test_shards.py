@@ -635,6 +635,7 @@ print(train.epoch)
 
 
 @pytest.mark.fault
+@pytest.mark.slow
 def test_processes_that_index_at_once_do_not_hurt_each_other(tmp_path: Path) -> None:
     write_shards(tmp_path, 60, each=6)
     code = f"""

@@ -58,11 +58,14 @@ class RemoteFolderSource(Source):
         bound = check_num_classes(num_classes)
         root = os.fsdecode(path).rstrip("/")
         self._store = open_store(root, max_bytes=max_bytes)
-        names = [name for name in self._store.files(root, below=True) if _is_sample(name)]
+        every = self._store.files(root, below=True)
+        names = [name for name in every if _is_sample(name)]
         inside = sorted((os.path.split(os.fsencode(name)) for name in names if "/" in name), key=_place)
         if not inside:
             why = "it holds no class folders with images"
             remedy = "Put the images of each class into a folder of its own."
+            if any(name.endswith(".tar") for name in every):
+                remedy = f"For its .tar shards pass fieldloom.sources.ShardSource({root!r})."
             if names:
                 why += f"; {len(names)} images lie directly in it"
                 remedy = "Move them into one folder a class, or pass a list of (url, label) pairs."

@@ -3,6 +3,7 @@
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,7 +79,7 @@ class Shard:
         if self.index is not None:
             self.scanned = None
 
-    def _load(self, which: slice) -> list[NDArray[np.generic]]:
+    def _load(self, which: slice) -> list[NDArray[Any]]:
         if self.index is None:
             raise BadIndexError("it was not stored")
         return load_columns(self.index, self.head, which)
