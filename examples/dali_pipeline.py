@@ -3,8 +3,8 @@
     python examples/dali_pipeline.py [FOLDER]
 
 FOLDER holds one folder of images for each class; without it, 64 photographs are drawn. The graph is
-ordinary DALI. Three lines are ours: `crop_windows` draws where each image will be looked at, so that only
-those pixels are decoded, and `fused` crops, flips, warps, colors and normalizes in one pass.
+ordinary DALI. Two lines are ours: `fn.crop_windows` draws where each image will be looked at, so that only
+those pixels are decoded, and `fn.fused` crops, flips, warps, colors and normalizes in one pass.
 """
 
 import sys
@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from nvidia.dali import fn, pipeline_def, types
+from nvidia.dali import fn as dali
+from nvidia.dali import pipeline_def, types
 
 import fieldloom as fl
 from fieldloom.perf.photos import write_photo_folder
+from fieldloom.pipelines import fn
 from fieldloom.pipelines.header import check_header
-from fieldloom.pipelines.operator import crop_windows, fused
-from fieldloom.recipe import Format, compile_recipe
 from fieldloom.sources import FolderSource
 
 RECIPE = [
@@ -48,13 +48,13 @@ def batches(source: FolderSource, batch_size: int, epoch: int) -> Iterator[tuple
 @pipeline_def
 def train_pipeline(feed: Iterator[Any], size: int) -> Any:
     """Files become augmented tensors."""
-    files, ids, epoch = fn.external_source(source=feed, num_outputs=3, batch=True)
+    files, ids, epoch = dali.external_source(source=feed, num_outputs=3, batch=True)
 
-    plan = compile_recipe(RECIPE, Format(size))
-    sizes = fn.peek_image_shape(files)
-    start, shape = crop_windows(sizes, ids, plan, seed=SEED, epoch=epoch)
-    crops = fn.decoders.image_slice(files, start=start, shape=shape, axes=(0, 1), output_type=types.RGB)  # type: ignore[attr-defined]
-    images = fused(crops, ids, plan, seed=SEED, epoch=epoch, sizes=sizes)
+    keys = {"ids": ids, "epoch": epoch, "seed": SEED, "size": size}
+    sizes = dali.peek_image_shape(files)
+    start, shape = fn.crop_windows(sizes, RECIPE, **keys)
+    crops = dali.decoders.image_slice(files, start=start, shape=shape, axes=(0, 1), output_type=types.RGB)  # type: ignore[attr-defined]
+    images = fn.fused(crops, RECIPE, sizes=sizes, **keys)
 
     return images, ids
 
