@@ -295,7 +295,7 @@ def test_beyond_the_border(fill: int) -> None:
 def test_recipes_that_masks_cannot_follow() -> None:
     for augment in ("imagenet_randaugment", [fl.MixUp()], [fl.AugMix()]):
         with pytest.raises(errors.ArgumentError, match="cannot be used with masks"):
-            make(Masked(), augment=augment, dtype="float32")
+            make(Masked(), augment=augment, dtype="float32", batch_size=8)
 
 
 def test_replay_gives_the_mask() -> None:
