@@ -1,10 +1,13 @@
 """One small data set of each kind of source; `tests/test_promises.py` holds every promise for each."""
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
+from PIL import Image
 from shard_files import write_shards
 
 import fieldloom as fl
@@ -69,3 +72,66 @@ def packed_raw(root: Path) -> Any:
 def packed_jpeg(root: Path) -> Any:
     fl.pack(encoded_list(N), root / "packed", side=20, kind="jpeg").close()
     return root / "packed"
+
+
+@case
+def manifest(root: Path) -> Any:
+    rows = [f"{path},{i % 3},note {i}\n" for i, path in enumerate(make_folder(root, N))]
+    (root / "list.csv").write_text("path,label,note\n" + "".join(rows))
+    return root / "list.csv"
+
+
+@case
+def parquet(root: Path) -> Any:
+    import pyarrow as pa
+    from pyarrow import parquet as file
+
+    data, labels = zip(*encoded_list(N), strict=True)
+    rows = [[float(label == k) for k in range(3)] for label in labels]
+    file.write_table(
+        pa.table({"image": data, "label": rows, "box": [[i, i + 1] for i in range(N)]}), root / "x.parquet"
+    )
+    return root / "x.parquet"
+
+
+@case
+def huggingface(root: Path) -> Any:
+    datasets = pytest.importorskip("datasets")
+    data, labels = zip(*encoded_list(N), strict=True)
+    features = datasets.Features(
+        {"image": datasets.Image(), "label": datasets.ClassLabel(names=["a", "b", "c"])}
+    )
+    images = [{"bytes": one, "path": None} for one in data]
+    return datasets.Dataset.from_dict({"image": images, "label": list(labels)}, features=features)
+
+
+@case
+def mapstyle(root: Path) -> Any:
+    return MapStyle(encoded_list(N))
+
+
+@case
+def dicts_with_masks(root: Path) -> Any:
+    return [
+        {
+            "image": pixels(20 + i % 4, 24, i),
+            "label": i % 3,
+            "mask": pixels(20 + i % 4, 24, i)[..., 0],
+            "row": i,
+        }
+        for i in range(N)
+    ]
+
+
+class MapStyle:
+    """A map-style data set that decodes in Python."""
+
+    def __init__(self, pairs: list[tuple[bytes, int]]) -> None:
+        self.pairs = pairs
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, i: int) -> tuple[Image.Image, int]:
+        data, label = self.pairs[i]
+        return Image.open(io.BytesIO(data)), label
