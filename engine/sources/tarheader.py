@@ -172,7 +172,7 @@ def _size(field: bytes, offset: int) -> int:
             raise damaged(offset, "a member has a negative size")
         return int.from_bytes(field[1:], "big")
     digits = field.partition(b"\0")[0].strip(b" ")
-    if not all(byte in b"01234567" for byte in digits):
+    if digits.strip(b"01234567"):
         raise damaged(offset, f"a member has the size {digits!r}, which is not octal")
     return int(digits or b"0", 8)
 
