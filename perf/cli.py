@@ -12,13 +12,15 @@ COMMANDS = {
     "pack": "fieldloom.perf.commands.pack",
     "preview": "fieldloom.perf.commands.preview",
     "profile": "fieldloom.perf.commands.profile",
+    "doctor": "fieldloom.perf.commands.doctor",
 }
 
 _EPILOG = """\b
 Examples:
   fieldloom demo
   fieldloom preview photos/train -o sheet.png --recipe rfa --samples 6
-  fieldloom profile photos/train --batch-size 128 --json profile.json
+  fieldloom profile photos/train --html profile.html
+  fieldloom doctor
 
 Exit codes: 0 done, 1 the data is bad, 2 the call is wrong, 130 Ctrl-C."""
 

@@ -1,5 +1,6 @@
 """The command line: pleasant help, JSON, clean errors with their exit codes."""
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -28,7 +29,7 @@ def call(*arguments: Any, command: Any = main) -> Result:
 def test_help_lists_the_commands_in_order() -> None:
     result = call("--help")
     assert result.exit_code == 0
-    places = [result.output.index(f"\n  {name} ") for name in ("demo", "preview", "profile")]
+    places = [result.output.index(f"\n  {name} ") for name in ("demo", "preview", "profile", "doctor")]
     assert places == sorted(places)
     assert "Examples:\n    fieldloom demo\n" in result.output
     for line in result.output.splitlines():
@@ -80,6 +81,48 @@ def test_json_dash_leaves_only_json_on_stdout(tmp_path: Path) -> None:
     assert "images/s" in result.stderr
 
 
+def test_profile_of_everything(tmp_path: Path) -> None:
+    """All options at once, sweep axes behind the path, on a data set of ours."""
+    make_folder(tmp_path / "data", 8)
+    arguments = ["--batches", 2, "--rounds", 1, "--batch-size", 2, "--size", 16, "--threads", 1]
+    arguments += [
+        "--recipe",
+        "imagenet",
+        "--train-step",
+        1,
+        "--ideal",
+        "--against",
+        "dali",
+        "--against",
+        "timm",
+    ]
+    arguments += ["--html", tmp_path / "page.html", "--trace", tmp_path / "trace.json"]
+    arguments += ["--json", tmp_path / "x.json", "--sweep", "threads=1,2", "batch=2"]
+    result = call("profile", tmp_path / "data", *arguments)
+    assert result.exit_code == 0, result.output
+    report = json.loads((tmp_path / "x.json").read_text())
+    assert [point["threads"] for point in report["sweep"]] == [1, 2]
+    assert report["training"]["ideal_images_per_s"] > 0
+    dali, timm = report["against"]
+    assert dali["images_per_s"] > 0
+    assert dali["cpu_ratio"] > 0
+    assert (timm["images_per_s"] is None) == (importlib.util.find_spec("timm") is None)
+    assert "The step waits" in result.output or "The loader hides" in result.output
+    assert (tmp_path / "page.html").read_text().startswith("<!DOCTYPE html>")
+    assert json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
+
+
+def test_profile_of_an_object(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "batches_of_mine.py").write_text(
+        "import numpy as np\nbatches = [np.zeros((4, 2))] * 9\ndef step(batch): pass\n"
+    )
+    target = f"{tmp_path / 'batches_of_mine.py'}:batches"
+    result = call("profile", target, "--batches", 5, "--train-step", "batches_of_mine:step", "--json", "-")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["n_images"] == 20
+
+
 def test_preview_shows_what_the_loader_delivers(tmp_path: Path) -> None:
     make_folder(tmp_path / "data", 5)
     target = tmp_path / "sheet.png"
@@ -117,7 +160,7 @@ def test_preview_of_one_image(tmp_path: Path, recipe: str) -> None:
         (("profile", "{tmp}/absent"), 1, "there is no such file"),
         (("preview", "{tmp}/text.jpg", "-o", "{tmp}/x.png"), 1, "cannot decode sample 0"),
         (("profile", "{tmp}/empty"), 1, "holds no class folders"),
-        (("profile", "{tmp}", "--recipe", "rfaa"), 2, "did you mean 'rfa'"),
+        (("profile", "{tmp}/data", "--recipe", "rfaa"), 2, "did you mean 'rfa'"),
         (("profile", "{tmp}/data", "--device", "cuda"), 2, 'Pass device="cpu", or install'),
         (("profile", "{tmp}/data", "--batch-size", "0"), 2, "batch_size=0"),
         (("profile", "{tmp}/data", "--size", "9999"), 2, "size=9999"),
@@ -125,6 +168,13 @@ def test_preview_of_one_image(tmp_path: Path, recipe: str) -> None:
         (("preview", "{tmp}/data", "-o", "{tmp}/absent/x.png"), 2, "there is no folder"),
         (("demo", "--data", "{tmp}/data"), 2, "the path is taken"),
         (("profile",), 2, "Missing argument"),
+        (("profile", "{tmp}/data", "{tmp}/data"), 2, "Give one PATH or MODULE:OBJECT"),
+        (("profile", "{tmp}/data", "--sweep", "color=1"), 2, "it is none of threads=1,2"),
+        (("profile", "{tmp}/data", "--ideal"), 2, "--train-step"),
+        (("profile", "{tmp}/data", "--train-step", "soon"), 2, "neither a path nor module:object"),
+        (("profile", "no_such_module:x"), 2, "there is no module"),
+        (("profile", "math:pi"), 2, "not iterable"),
+        (("profile", "string:digits", "--against", "dali"), 2, "not a loader of ours"),
         (("explode",), 2, "No such command"),
     ],
 )

@@ -88,14 +88,16 @@ def command(
     named = [text for text in target if text not in axes]
     if len(named) != 1:
         raise click.UsageError(f"Give one PATH or MODULE:OBJECT, not {len(named)}: {' '.join(named)}")
+    points = parse_sweep([*sweep, *axes])
+    opened = open_target(named[0], Settings(**settings))
     plan = Plan(
-        seconds=seconds, batches=batches, n_rounds=rounds, sweep=parse_sweep([*sweep, *axes]),
+        seconds=seconds, batches=batches, n_rounds=rounds, sweep=points,
         step=None if train_step is None else parse_step(train_step), ideal=ideal,
         against=tuple(dict.fromkeys(against)), ablate=not no_ablation,
     )  # fmt: skip
     console = open_console(stderr=json_file == STDOUT)
     with phases(console) as tell:
-        result = profile(open_target(named[0], Settings(**settings)), plan, tell)
+        result = profile(opened, plan, tell)
     report = report_of(result)
     show(console, report)
     write_json(json_file, report)

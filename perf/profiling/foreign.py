@@ -27,6 +27,11 @@ class TorchTarget(IterableTarget):
         size = self.iterable.batch_size or getattr(self.iterable.batch_sampler, "batch_size", None)
         return None if size is None else int(size)
 
+    def describe(self) -> dict[str, Any]:
+        """See `Target.describe`; "restarts_workers" says whether they end with their epoch."""
+        restarts = self.iterable.num_workers > 0 and not self.iterable.persistent_workers
+        return {**super().describe(), "restarts_workers": restarts}
+
     def vary(self, axes: Mapping[str, int]) -> Target:
         """The same data set in another DataLoader."""
         if self.is_factory:
@@ -88,6 +93,11 @@ class DaliTarget(IterableTarget):
         found = super().iterable
         return RunPipeline(found) if _is_pipeline(found) else found
 
+    def check(self, found: Any) -> None:
+        """A pipeline is no iterable, but becomes one."""
+        if not _is_pipeline(found):
+            super().check(found)
+
     def pipelines(self) -> list[Any]:
         """The pipelines behind it."""
         found = super().iterable
@@ -113,7 +123,7 @@ class DaliTarget(IterableTarget):
         return ablate_pipeline(pipes[0], seconds, len(pipes))
 
 
-def target_of(made: Any, name: str) -> Target:
+def target_of(made: Any, name: str) -> IterableTarget:
     """The target for an object, or for what a function makes; the function is called once for that.
 
     Raises:

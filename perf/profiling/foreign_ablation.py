@@ -38,7 +38,7 @@ def ablate_iterable(iterable: Any, seconds: float) -> Ablation:
         return Ablation((), notes=("the iterable had nothing left to take apart",))
     wall_ms = 1e3 * usage.wall_s / images
     named = hot.shares["read"] + hot.shares["decode"]
-    if hot.waits < 0.5 and (hot.cpu_s >= 0.3 * hot.wall_s or named > 0.5):
+    if hot.waits < 0.5 and (hot.ran_s >= 0.3 * hot.wall_s or named > 0.5):
         parts = {name: share * wall_ms for name, share in hot.shares.items()}
         stages = tuple(
             Stage(name, ms, None, "functions of the consumer's thread") for name, ms in parts.items()
@@ -72,12 +72,13 @@ def ablate_torch(loader: Any, seconds: float, consumer_ms: float | None = None) 
         return Ablation((), notes=("the data set gave no sample",))
     each = 1e3 / hot.calls
     wall_ms, cpu_ms = hot.wall_s * each, hot.cpu_s * each
-    busy = min(cpu_ms / wall_ms, 1.0) if wall_ms else 1.0
     workers = max(loader.num_workers, 1)
     stages, parts = [], {}
     for name, share in hot.shares.items():
-        # What waits is reading, as long as there is reading to wait for; all else works.
-        cpu = cpu_ms * share if name != "read" else max(cpu_ms - cpu_ms * (1 - share) / max(busy, 1e-9), 0.0)
+        cpu = cpu_ms * share
+        if name == "read":  # what waits is reading, as far as there is reading
+            waited = max(hot.wall_s - hot.ran_s, 0.0) * each
+            cpu = cpu_ms * max(wall_ms * share - waited, 0.0) / max(wall_ms - waited, 1e-9)
         stages.append(Stage(name, wall_ms * share, cpu, "dataset[i] alone, one process"))
         parts[name] = wall_ms * share / workers
     if collated is not None:

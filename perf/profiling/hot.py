@@ -38,7 +38,8 @@ class Hot:
 
     Attributes:
         wall_s: Seconds, without the profiler's own overhead.
-        cpu_s: Seconds for which the thread ran, or would have run had a processor been free.
+        cpu_s: Processor seconds of the thread.
+        ran_s: Seconds for which it ran, or would have run had a processor been free; the rest it waited.
         shares: "read", "decode" and "augment" (everything else) -> share of the time, sums to 1.
         functions: (function, share) by own time, largest first.
         calls: Calls that were made.
@@ -47,6 +48,7 @@ class Hot:
 
     wall_s: float
     cpu_s: float
+    ran_s: float
     shares: dict[str, float]
     functions: tuple[tuple[str, float], ...]
     calls: int
@@ -60,21 +62,22 @@ def find_hot(call: Callable[[], Any], seconds: float, *, most: int = 10**9) -> H
     profiler is active (a debugger, a coverage tool) shares come from the processor time alone: what waits
     counts as reading.
     """
-    wall = cpu = 0.0
+    wall = cpu = ran = 0.0
     calls = 0
     more = True
     while more and calls < most and (not calls or wall < seconds / 2):
-        start, cpu_start = time.perf_counter(), thread_seconds()
+        start, cpu_start, ran_start = time.perf_counter(), time.thread_time(), thread_seconds()
         more = call() is not False
         wall += time.perf_counter() - start
-        cpu += thread_seconds() - cpu_start
+        cpu += time.thread_time() - cpu_start
+        ran += thread_seconds() - ran_start
         calls += more
     profiler = cProfile.Profile()
     try:
         profiler.enable()
     except ValueError:
-        blocked = max(1 - cpu / wall, 0.0) if wall else 0.0
-        return Hot(wall, cpu, {"read": blocked, "decode": 0.0, "augment": 1 - blocked}, (), calls)
+        blocked = max(1 - ran / wall, 0.0) if wall else 0.0
+        return Hot(wall, cpu, ran, {"read": blocked, "decode": 0.0, "augment": 1 - blocked}, (), calls)
     try:
         start, done = time.perf_counter(), 0
         while more and done < most and (not done or time.perf_counter() - start < seconds / 2):
@@ -86,7 +89,7 @@ def find_hot(call: Callable[[], Any], seconds: float, *, most: int = 10**9) -> H
     shares, functions = _sorted(stats)
     whole = sum(row[2] for row in stats.values()) or 1.0
     waits = sum(row[2] for function, row in stats.items() if _WAITS_FOR_OTHERS.search(function[2])) / whole
-    return Hot(wall, cpu, shares, functions, calls, waits)
+    return Hot(wall, cpu, ran, shares, functions, calls, waits)
 
 
 def _sorted(stats: dict[_Function, Any]) -> tuple[dict[str, float], tuple[tuple[str, float], ...]]:

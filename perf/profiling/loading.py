@@ -43,16 +43,23 @@ def as_target(made: Any, name: str, settings: Settings) -> Target:
     import fieldloom as fl
 
     if isinstance(made, fl.DataLoader):
-        size = made.plan.height, made.plan.width
-        recipe: Any = getattr(made, "_augment", settings.recipe)
-        own = Settings(
-            recipe, made.batch_size, size[0] if size[0] == size[1] else size, made.seed, made.threads,
-            made.device, settings.prefetch,
-        )  # fmt: skip
-        source = made.source
-        made.close()
-        return OurTarget(source, own, name)
-    return target_of(made, name)
+        return _ours(made, name, settings)
+    target = target_of(made, name)
+    if isinstance(target.iterable, fl.DataLoader):
+        return _ours(target.iterable, name, settings)
+    return target
+
+
+def _ours(loader: Any, name: str, settings: Settings) -> OurTarget:
+    size = loader.plan.height, loader.plan.width
+    recipe: Any = getattr(loader, "_augment", settings.recipe)
+    own = Settings(
+        recipe, loader.batch_size, size[0] if size[0] == size[1] else size, loader.seed, loader.threads,
+        loader.device, settings.prefetch,
+    )  # fmt: skip
+    source = loader.source
+    loader.close()
+    return OurTarget(source, own, name)
 
 
 def load_object(text: str) -> Any:

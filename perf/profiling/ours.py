@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import fields, replace
 from typing import Any
 
 from .settings import Settings
@@ -12,6 +12,10 @@ from .target import Target
 #: What is reported of `fieldloom.timings.Timings`.
 STAGES = ("read", "decode", "augment", "deliver", "consumer")
 _FIELDS = {"threads": "threads", "batch": "batch_size", "prefetch": "prefetch"}
+
+
+def _item(item: Any) -> str:
+    return item if isinstance(item, str) else type(item).__name__
 
 
 class StageClock:
@@ -82,9 +86,12 @@ class OurTarget(Target):
 
     def describe(self) -> dict[str, Any]:
         """What was measured, ready for JSON."""
+        recipe = self.settings.recipe
+        shown = recipe if isinstance(recipe, str) else [_item(item) for item in recipe]
         return {
             **super().describe(),
-            **asdict(self.settings),
+            **{field.name: getattr(self.settings, field.name) for field in fields(self.settings)},
+            "recipe": shown,
             "n_samples": len(self.source),
             "source": type(self.source).__name__,
             "stored": self.source.stored,

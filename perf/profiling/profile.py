@@ -225,7 +225,6 @@ def _measure(target: Target, plan: Plan, tell: Tell) -> Profile:
             stream.next()
 
         def told(part: float, rate: float) -> None:
-            timeline.count("images/s", rate)
             tell(f"measuring {target.name}", part, rate)
 
         rounds = measure_rounds(

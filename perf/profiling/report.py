@@ -10,7 +10,7 @@ from .stages import MEANINGS
 from .verdict import Evidence, Verdict, judge
 
 #: Points of "images/s over time" that are kept.
-_MOST_POINTS = 120
+_MOST_POINTS = 60
 
 
 def evidence_of(result: Profile) -> Evidence:
@@ -20,6 +20,8 @@ def evidence_of(result: Profile) -> Evidence:
     parts: dict[str, float] = dict(result.ablation.parts)
     if result.target["kind"] == "fieldloom":  # its own timers know what waited for what
         parts = {name: result.stages[name] for name in ("read", "decode", "augment")}
+    elif parts and result.target.get("restarts_workers"):
+        parts["restart"] = restart_ms(result)
     others = [r.others_cores for r in result.rounds if r.others_cores is not None]
     training = result.training
     return Evidence(
@@ -37,6 +39,16 @@ def evidence_of(result: Profile) -> Evidence:
     )
 
 
+def restart_ms(result: Profile) -> float:
+    """Milliseconds an image that the beginnings of epochs are waited for, beyond any other batch."""
+    restarts, batches = sum(r.restarts for r in result.rounds), sum(r.batches for r in result.rounds)
+    if not 0 < restarts < batches:  # nothing to compare it to
+        return 0.0
+    restarted = sum(r.restarted_s for r in result.rounds)
+    others = (sum(r.waited_s for r in result.rounds) - restarted) / (batches - restarts)
+    return 1e3 * max(restarted - restarts * others, 0.0) / result.n_images
+
+
 def verdict_of(result: Profile) -> Verdict:
     """What holds the loader back."""
     return judge(evidence_of(result))
@@ -47,7 +59,10 @@ def _best_point(result: Profile) -> str:
     if not good:
         return ""
     best = max(good, key=lambda point: point.images_per_s or 0.0)
-    gain = (best.images_per_s or 0.0) / result.images_per_s - 1
+    # The present setting may be a point too, and was measured in the same minutes then.
+    now = {"threads": result.workers, "batch": result.target["batch_size"], "prefetch": result.capacity}
+    same = [p.images_per_s for p in good if all(now[axis] == value for axis, value in p.axes.items())]
+    gain = (best.images_per_s or 0.0) / (same[0] if same and same[0] else result.images_per_s) - 1
     if gain < 0.05:
         return "No point of the sweep is clearly faster."
     return f"The sweep's fastest: {best.label()}, {best.images_per_s:,.0f} images/s ({100 * gain:+.0f} %)."
@@ -155,7 +170,7 @@ def report_of(result: Profile) -> dict[str, Any]:
         "n_samples": result.target.get("n_samples"),
         "n_images": images,
         "wall_s": wall,
-        "throughput": _thinned(result.timeline.counters.get("images/s", [])),
+        "throughput": _throughput(result.timeline.counters.get("images", [])),
         "notes": list(result.ablation.notes),
         "settings": result.target,
         "machine": machine.describe(),
@@ -205,6 +220,14 @@ def _comparison(found: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _thinned(rows: list[tuple[float, float]]) -> list[list[float]]:
-    step = max(1, -(-len(rows) // _MOST_POINTS))
-    return [[round(t, 4), round(v, 3)] for t, v in rows[::step]]
+def _throughput(rows: list[tuple[float, float]]) -> list[list[float]]:
+    """(seconds, images/s) over windows of equal length, from (seconds, images so far) of each batch."""
+    if len(rows) < 2:
+        return []
+    window_s = (rows[-1][0] - rows[0][0]) / min(_MOST_POINTS, len(rows) - 1)
+    found, (begin, before) = [], rows[0]
+    for t, images in rows[1:]:
+        if t - begin >= window_s * (1 - 1e-9) and t > begin:
+            found.append([round(t, 4), round((images - before) / (t - begin), 3)])
+            begin, before = t, images
+    return found

@@ -115,7 +115,7 @@ def _stages(report: Report) -> str:
         rows = [
             svg.Bar(
                 row["name"], row["cpu_ms"],
-                f"{row['cpu_ms']:.3f} ms  {_percent(row['cpu_share'])}",
+                f"{row['cpu_ms']:.3f} ms · {_percent(row['cpu_share'])}",
                 _fill(row["name"]),
             )
             for row in costs
@@ -191,7 +191,7 @@ def _throughput(report: Report) -> str:
         return ""
     zero = points[0][0]
     line = svg.Line("images/s", [(t - zero, value) for t, value in points], "l-read")
-    note = "Images/s since the beginning of each round: each round settles by itself"
+    note = "Images/s while the loader was measured, training steps included"
     return _section("Throughput", svg.lines([line], "Images/s over time", "seconds", "images/s"), note=note)
 
 
@@ -230,8 +230,8 @@ def _training(report: Report) -> str:
         rows.append(svg.Bar("perfect loader", ideal, lost, "f-augment"))
     hides = "hides behind the step" if found["hides"] else "does not hide behind the step"
     note = (
-        f"A step takes {found['step_ms']:.1f} ms and waits for {_percent(found['waited_share'])} of the time: "
-        f"the loader {hides}"
+        f"A step takes {found['step_ms']:.1f} ms and waits for {_percent(found['waited_share'])} "
+        f"of the time: the loader {hides}"
     )
     return _section("Training", svg.bars(rows, "Images/s of loader and training step"), note=note)
 

@@ -55,7 +55,7 @@ def headline(report: Report) -> str:
 
 
 def _recipe(recipe: Any) -> str:
-    return recipe if isinstance(recipe, str) else "as given"
+    return recipe if isinstance(recipe, str) else "of " + (", ".join(recipe) or "a resize")
 
 
 def _figures(report: Report) -> list[tuple[str, str, str]]:

@@ -33,6 +33,8 @@ class Round:
         stages: Seconds of each stage of the producing thread, of our loader.
         read_busy_s: Seconds that threads spent reading, of our loader.
         source_bytes: Bytes that they read.
+        restarts: New epochs that began.
+        restarted_s: Seconds for which their first batches were waited for; part of `waited_s`.
         queued: Mean of the finished batches that waited at each `next`; None where nobody tells.
     """
 
@@ -51,6 +53,8 @@ class Round:
     read_busy_s: float = 0.0
     source_bytes: int = 0
     queued: float | None = None
+    restarts: int = 0
+    restarted_s: float = 0.0
 
     @property
     def rate(self) -> float:
@@ -89,6 +93,7 @@ def measure_round(
     """
     stages, reads, queued = watch.stages(), watch.reads(), len(stream.queued)
     images, batches, size = stream.images, stream.batches, stream.bytes
+    restarts, restarted = stream.restarts, stream.restarted_s
     waited, thread, stepped = stream.waited_s, stream.thread_cpu_s, stream.stepped_s
     meter, start = Meter(), time.perf_counter()
     part = 0.0
@@ -110,6 +115,7 @@ def measure_round(
         {name: max(after[name] - stages[name], 0.0) for name in after},
         busy - reads[0], read - reads[1],
         sum(waiting) / len(waiting) if waiting else None,
+        stream.restarts - restarts, stream.restarted_s - restarted,
     )  # fmt: skip
 
 

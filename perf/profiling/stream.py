@@ -27,6 +27,8 @@ class Stream:
         waited_s: Seconds in `next`, and in `iter` at the beginnings of epochs.
         thread_cpu_s: Processor seconds of the consumer's thread in there.
         stepped_s: Seconds in the training step.
+        restarts: How often a new epoch began behind the first.
+        restarted_s: Seconds that the first batches of these epochs were waited for, part of `waited_s`.
         queued: How many finished batches waited at each `next`, where the loader tells.
         over: The iterable has ended and cannot begin again.
     """
@@ -36,6 +38,7 @@ class Stream:
         self._on_batch = on_batch
         self._iterator: Iterator[Any] | None = None
         self._before_epoch = 0
+        self.restarts, self.restarted_s = 0, 0.0
         self.images = self.batches = self.bytes = 0
         self.waited_s = self.thread_cpu_s = self.stepped_s = 0.0
         self.queued: list[int] = []
@@ -52,8 +55,11 @@ class Stream:
         """
         start, cpu = time.perf_counter(), time.thread_time()
         queued = _queued(self._iterator)
+        restarts = self.restarts
         batch = self._take()
         end = time.perf_counter()
+        if self.restarts > restarts:
+            self.restarted_s += end - start
         self.waited_s += end - start
         self.thread_cpu_s += time.thread_time() - cpu
         if batch is _END:
@@ -64,6 +70,7 @@ class Stream:
             self._timeline.count("batches waiting", queued)
         self._timeline.add(CONSUMER, "wait", start, end, self.batches)
         self.images += n_images(batch)
+        self._timeline.count("images", self.images)
         self.bytes += n_bytes(batch)
         if self._on_batch is not None:
             self._on_batch()
@@ -92,6 +99,7 @@ class Stream:
                 remedy="Profile an iterable of batches, or a function that makes one.",
             )
         self._before_epoch = self.batches
+        self.restarts += 1
         self._iterator = iter(self._iterable)
         batch = next(self._iterator, _END)
         # An iterator that is its own iterable begins again after `reset`, or not at all.

@@ -6,7 +6,7 @@ from html import escape
 
 #: Inner width of a chart in its own units; the page scales it.
 WIDTH = 860
-_LEFT, _RIGHT = 132, 16
+_LEFT, _RIGHT = 144, 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ def bars(rows: Sequence[Bar], label: str, most: float | None = None) -> str:
     """Horizontal bars with their names on the left and their values at their ends."""
     step, thick = 30, 18
     most = most or max((row.value for row in rows), default=0.0) or 1.0
-    room = WIDTH - _LEFT - 170
+    room = WIDTH - _LEFT - 210
     body = []
     for index, row in enumerate(rows):
         y = index * step + 6

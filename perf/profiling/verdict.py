@@ -13,6 +13,7 @@ _SPENT = {
     "copy": "copying to the GPU",
     "compute": "computing in threads that cannot be seen into",
     "other": "planning and Python",
+    "restart": "beginning epochs: worker processes start anew",
 }
 #: Below this share of the work no single stage is to blame.
 CLEAR_SHARE = 0.4
@@ -164,6 +165,8 @@ def _knob(stage: str, evidence: Evidence) -> str:
         return "Make larger batches, hand over uint8 and convert on the GPU, and keep Python objects out."
     if stage == "copy":
         return "Hand over uint8 instead of float32 (a quarter of the bytes), from pinned memory."
+    if stage == "restart":
+        return "Keep the workers (persistent_workers=True), or let an epoch go over the data several times."
     spare = evidence.threads is not None and evidence.threads < cores
     if stage in ("compute", "header", "other") or spare or not _is_busy(evidence):
         return _more(evidence)
@@ -178,6 +181,6 @@ def _knob(stage: str, evidence: Evidence) -> str:
             "lower p of the fields; or use more cores."
         )
     return (
-        f"All {cores} cores are busy: augment batches instead of single images (`--against` shows what that "
-        "gains), a smaller size, or use more cores."
+        f"All {cores} cores are busy: augment whole batches instead of one image after the other, take a "
+        "smaller size, or use more cores."
     )
