@@ -51,14 +51,15 @@ class GraphRecipes:
         if isinstance(data, list | tuple) and data and isinstance(data[0], str | os.PathLike):
             data = [(path, place) for place, path in enumerate(data)]
         source = open_source(data)
-        if not isinstance(source, FolderSource | ListSource) or not len(source):
+        targets = source.targets
+        if not isinstance(source, FolderSource | ListSource) or targets is None or not len(source):
             raise ArgumentError.make(
                 f"{type(source).__name__} of {len(source)} samples",
                 why="DALI's reader takes image files",
                 remedy="Pass a folder of class folders, a list of (path, label) pairs or of paths; "
                 "fieldloom.DataLoader reads everything else.",
             )
-        return Files([source.name(i) for i in range(len(source))], source.targets, source.read)
+        return Files([source.name(i) for i in range(len(source))], targets, source.read)
 
 
 def _named(entry: Entry) -> Named:

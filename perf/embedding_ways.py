@@ -88,7 +88,7 @@ def _fused_ways(
 
     n, plan = len(images), fused_pass.plan
     stage, ids, out = FusedStage(fused_pass, threads), np.arange(n), fused_pass.empty(n)
-    options = {"size": (plan.height, plan.width), "epoch": 0, "seed": 0}
+    options: dict[str, Any] = {"size": (plan.height, plan.width), "epoch": 0, "seed": 0}
     ways: dict[str, Way] = {
         "bare": lambda: stage(Sources.of_arrays(list(images)), ids, out=out),
         "source": _pipeline(images, threads, lambda x: x),
@@ -186,7 +186,7 @@ def _measure(ways: dict[str, Way], rounds: int) -> dict[str, Any]:
                 ways[name]()
             cpu, wall = cpu_seconds() - cpu, time.perf_counter() - wall
             rows[name].append((1e3 * cpu / BATCHES, 1e3 * wall / BATCHES))
-    report = {}
+    report: dict[str, dict[str, Any]] = {}
     for name in names:
         report[name] = {"what": OVERHEAD_WAYS[name]}
         for k, kind in enumerate(("cpu", "wall")):

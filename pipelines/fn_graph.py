@@ -66,7 +66,7 @@ def _masks(masks: DataNode | Sequence[DataNode] | None, ignore: int, passes: Pas
         raise ArgumentError.make("masks with this recipe", why=why, remedy="Leave that out of the recipe.")
     if not hasattr(ignore, "__index__") or isinstance(ignore, bool):
         raise ArgumentError.make(f"ignore={ignore!r}", why="not a whole number")
-    each = list(masks) if isinstance(masks, list | tuple) else [masks]
+    each: list[Any] = list(masks) if isinstance(masks, list | tuple) else [masks]
     return {f"masks[{k}]": node for k, node in enumerate(each)}
 
 
@@ -114,11 +114,12 @@ def python_function(
     nodes: Iterable[DataNode], function: Callable[..., Any], layouts: list[str], device: str = "cpu"
 ) -> Any:
     """DALI's operator of a function, with as many outputs as layouts."""
+    single = len(layouts) == 1
+    named: dict[str, Any] = {"output_layouts": layouts[0] if single else layouts} if any(layouts) else {}
     out: Any = _dali.python_function(
-        *nodes, function=function, batch_processing=True, device=device, num_outputs=len(layouts),
-        **({"output_layouts": layouts if len(layouts) > 1 else layouts[0]} if layouts != [""] else {}),
-    )  # fmt: skip
-    return tuple(out) if len(layouts) > 1 else out
+        *nodes, function=function, batch_processing=True, device=device, num_outputs=len(layouts), **named
+    )
+    return out if single else tuple(out)
 
 
 def _threads(threads: int | None) -> int:

@@ -14,9 +14,9 @@ from fieldloom.pipelines.fn_passes import Form, Passes
 
 #: What all operators take, besides what the operation itself does.
 _KEYS = ("ids", "epoch", "seed", "occurrences", "strength", "epoch_size")
-_FORM = {"size": None, "dtype": "uint8", "layout": "HWC", "border": "reflect", "fill": 0.0}
+_FORM: dict[str, Any] = {"size": None, "dtype": "uint8", "layout": "HWC", "border": "reflect", "fill": 0.0}
 #: Defaults of groups for which keeping size or levels makes no sense.
-_OTHER = {"crops": {"size": 224}, "output": {"dtype": "float32"}}
+_OTHER: dict[str, dict[str, Any]] = {"crops": {"size": 224}, "output": {"dtype": "float32"}}
 
 
 def make_operator(named: Named, augmented: Callable[..., Any]) -> Callable[..., Any]:

@@ -204,7 +204,7 @@ def _compiled(function: Callable[..., Any], *, strict: bool) -> Any:
             remedy="It takes (r, g, b, y, x, u) and returns (r, g, b); at module level, not within a graph.",
         ) from error
     returned = pixel.nopython_signatures[0].return_type
-    values = list(returned) if isinstance(returned, types.BaseTuple) else []
+    values: list[Any] = [*returned] if isinstance(returned, types.BaseTuple) else []  # type: ignore[misc]
     if len(values) != 3 or not all(isinstance(value, types.Number) for value in values):
         raise ArgumentError.make(
             f"function {function.__name__!r} returns {returned}",

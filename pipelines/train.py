@@ -113,9 +113,15 @@ def train_pipeline(
             shuffle_after_epoch=shuffle, shard_id=shard, num_shards=shards,
         )  # fmt: skip
         _, epoch = fn.positions(ids, epoch_size=per_epoch)
-        keys = {"ids": ids, "epoch": epoch, "seed": seed}
+        keys: dict[str, Any] = {"ids": ids, "epoch": epoch, "seed": seed}
         where = "cpu" if index is None else "mixed"
-        form = {"size": size, "dtype": dtype, "layout": layout, "border": border, "fill": fill}
+        form: dict[str, Any] = {
+            "size": size,
+            "dtype": dtype,
+            "layout": layout,
+            "border": border,
+            "fill": fill,
+        }
         rgb = types.RGB  # type: ignore[attr-defined]
         if decode == "windows":
             sizes = dali.peek_image_shape(encoded)
