@@ -207,7 +207,7 @@ class DataLoader(Steered, Resumable, Replayed, TorchNames):
             targets = np.broadcast_to(np.int64(-1), (len(self.source),))
         self._chooser = Chooser(targets, self._sampled or selection, self.seed, self.rank)
         self._epoch = 0
-        self._resume_at = 0
+        self._resume_at = self._first = 0
         self._whole: EpochPlan | None = None
         self._digest: tuple[EpochPlan, str] | None = None
         self._taken: Taken | None = None
@@ -216,8 +216,15 @@ class DataLoader(Steered, Resumable, Replayed, TorchNames):
         self._pid = os.getpid()
 
     def __iter__(self) -> Iterator[Batch]:
-        """Start the next epoch; an iterator that is still open ends."""
+        """Start the next epoch; an iterator that is still open ends.
+
+        One from which nothing was taken leaves its epoch to the next: frameworks make some only to see that
+        they can.
+        """
         self._check("iterate")
+        again = self._unread()
+        if again:
+            self._epoch, self._resume_at = self._epoch - 1, self._first
         if self._epoch > MAX_EPOCH:
             raise StateError.make(
                 f"cannot iterate epoch {self._epoch}",
@@ -225,18 +232,19 @@ class DataLoader(Steered, Resumable, Replayed, TorchNames):
                 remedy="Call set_epoch, or take another seed.",
             )
         self._stop()
-        self._chooser.begin(self._epoch, resumed=self._resume_at > 0)
+        drawn = again and self._sampled is not None
+        self._chooser.begin(self._epoch, resumed=drawn or self._resume_at > 0)
         self._whole = self._plan(self._epoch)
         own = self._part(self._whole, self._share)
         self._make_room(own)
-        first, self._resume_at = self._resume_at, 0
+        self._first, self._resume_at = self._resume_at, 0
         self._epoch += 1
         iterator = LoaderIterator(
             self._production,
             own,
             drop_last=self.drop_last,
             prefetch=self._prefetch,
-            first=first,
+            first=self._first,
             timeout_s=self._timeout_s,
         )
         self._under_way = iterator.producer
@@ -276,13 +284,13 @@ class DataLoader(Steered, Resumable, Replayed, TorchNames):
     @property
     def epoch(self) -> int:
         """Number of the epoch that the next iterator delivers."""
-        return self._epoch
+        return self._epoch - self._unread()
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the next epoch; it advances by itself with each iterator."""
         self._check("set_epoch of")
         self._epoch = whole_number("", "epoch", epoch, 0, MAX_EPOCH)
-        self._resume_at = 0
+        self._resume_at, self._first = 0, -1
 
     def _steps(self, epoch: int) -> int:
         n, batches = len(self.source), False

@@ -19,6 +19,7 @@ class Resumable:
 
     _chooser: Chooser
     _epoch: int
+    _first: int
     _resume_at: int
     _taken: Taken | None
     _whole: EpochPlan | None
@@ -87,6 +88,13 @@ class Resumable:
     def load_state(self, path: str | Path) -> None:
         """Read what `save_state` wrote."""
         self.load_state_dict(load(path))
+
+    def _unread(self) -> bool:
+        """Whether an iterator is open from which nothing was taken."""
+        taken = self._taken
+        if taken is None or taken.over or taken.epoch + 1 != self._epoch:
+            return False
+        return taken.batches == self._first
 
     def _position(self) -> tuple[int, int, bool]:
         """Epoch and batch that come next, and whether that epoch has begun."""

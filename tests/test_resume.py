@@ -167,6 +167,25 @@ def test_what_is_no_state_is_refused() -> None:
         some.state_dict()
 
 
+def test_an_iterator_that_nobody_read_leaves_its_epoch() -> None:
+    """Frameworks call `iter` to see that they can, and once more to read."""
+    with loader() as some, loader() as other:
+        whole = epochs(some, 2)
+        iter(other)
+        iter(other)
+        assert other.epoch == 0
+        assert contents(next(iter(other))) == whole[0]
+        state = other.state_dict()
+        assert epochs(other, 1) == whole[len(some) :]
+        other.load_state_dict(state)
+        iter(other)
+        assert other.state_dict()["batch"] == 1
+        assert epochs(other, 2) == whole[1:]
+        iter(other)
+        other.set_epoch(1)  # beside one that was not read
+        assert epochs(other, 1) == whole[len(some) :]
+
+
 # ---------------------------------------------------------------- ranks
 
 

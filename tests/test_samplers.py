@@ -228,9 +228,9 @@ def test_an_epoch_told_to_the_sampler_alone_is_answered() -> None:
     sampler = DistributedSampler(range(N), num_replicas=1, rank=0)
     with loader(sampler=sampler) as some:
         sampler.set_epoch(0)  # what scripts do, and right
-        iter(some)
+        next(iter(some))
         sampler.set_epoch(1)
-        iter(some)
+        next(iter(some))
         sampler.set_epoch(9)
         with pytest.warns(UserWarning, match=r"set_epoch\(9\) is overruled by the loader, whose epoch is 2"):
             iter(some)
@@ -252,6 +252,16 @@ def test_other_epochs_of_a_sampler_are_not_replayed() -> None:
         some.replay(3, epoch=0)
         with pytest.raises(ArgumentError, match="replay of epoch 5"):
             some.replay(3, epoch=5)
+
+
+def test_an_iterator_that_nobody_read_draws_nothing_more() -> None:
+    alone = RandomSampler(range(N), generator=generator())
+    with loader(sampler=RandomSampler(range(N), generator=generator())) as some:
+        iter(some)
+        iter(some)
+        assert some.epoch == 0
+        for _ in range(2):
+            assert [i for batch in ids_of(some) for i in batch] == list(alone)
 
 
 def test_a_choice_by_hand_overrides() -> None:
