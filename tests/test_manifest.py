@@ -403,3 +403,15 @@ def test_opening_makes_no_objects_of_rows(tmp_path: Path, monkeypatch: pytest.Mo
     source = ManifestSource(path)
     assert made == 0
     assert source._images.nbytes < 1000 * 30
+
+
+def test_types_that_only_the_end_of_a_file_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Text among numbers, far behind what types are guessed from."""
+    monkeypatch.setattr("fieldloom.sources.tables.MAX_LINE_BYTES", 256)
+    rows = [f"{i}.jpg,{i % 2}" for i in range(100)]
+    assert ManifestSource(csv(tmp_path, "image,label", rows)).targets.tolist() == [i % 2 for i in range(100)]
+    source = ManifestSource(csv(tmp_path, "image,label", [*rows, "x.jpg,ten"]))
+    assert source.classes == ["0", "1", "ten"]
+    assert len(source) == 101
+    with pytest.raises(errors.ManifestError, match="line 102 has 3 fields"):
+        ManifestSource(csv(tmp_path, "image,label", [*rows, "x.jpg,1,2"]))

@@ -130,18 +130,18 @@ def _read_delimited(path: str, delimiter: str, text: Sequence[str]) -> "pa.Table
         ragged.append(row)
         return "error"
 
+    settings = {
+        # Rows are numbered only if they are read in order.
+        "read_options": arrow.ReadOptions(use_threads=False, block_size=MAX_LINE_BYTES),
+        "parse_options": arrow.ParseOptions(
+            delimiter=delimiter, newlines_in_values=True, invalid_row_handler=note
+        ),
+        "convert_options": arrow.ConvertOptions(
+            column_types={name: pa.string() for name in names if name.lower() in text}
+        ),
+    }
     try:
-        table = arrow.read_csv(
-            path,
-            # Rows are numbered only if they are read in order.
-            read_options=arrow.ReadOptions(use_threads=False, block_size=MAX_LINE_BYTES),
-            parse_options=arrow.ParseOptions(
-                delimiter=delimiter, newlines_in_values=True, invalid_row_handler=note
-            ),
-            convert_options=arrow.ConvertOptions(
-                column_types={name: pa.string() for name in names if name.lower() in text}
-            ),
-        )
+        table = _parse(path, settings, ragged)
     except pa.ArrowInvalid:
         if not ragged:
             raise
@@ -158,6 +158,20 @@ def _read_delimited(path: str, delimiter: str, text: Sequence[str]) -> "pa.Table
             raise _broken(path, f"column {name!r} is not UTF-8 in row {_not_utf8(table[name])}", _UTF8)
     unnamed = [name for name in table.column_names if not name.strip()]  # pandas' index
     return table.drop_columns(unnamed) if unnamed else table
+
+
+def _parse(path: str, settings: dict[str, Any], ragged: list[Any]) -> "pa.Table":
+    """A stream takes half of the memory; but it infers types from its beginning, which the rest may belie."""
+    import pyarrow as pa
+    from pyarrow import csv as arrow
+
+    try:
+        with arrow.open_csv(path, **settings) as reader:
+            return pa.Table.from_batches(list(reader), schema=reader.schema)
+    except pa.ArrowInvalid:
+        if ragged:
+            raise
+        return arrow.read_csv(path, **settings)
 
 
 def _ragged_line(path: str, delimiter: str, row: Any) -> int:
