@@ -6,6 +6,7 @@ whole, and only the samples that the first batches ask for have bytes.
 
 import json
 import mmap
+import os
 import subprocess
 import sys
 import tempfile
@@ -76,8 +77,9 @@ def measure_start(n: int) -> dict[str, Any]:
     """Start a loader on n samples in a process of its own.
 
     Returns:
-        n; shards; seconds from the constructor to the first batch; resident memory above that just before,
-        when imports and a tiny loader were done, in MB (10^6 bytes): at its peak, and behind the first batch.
+        n; shards; seconds from the constructor to the first batch, and CPU time of all threads; resident
+        memory above that just before, when imports and a tiny loader were done, in MB (10^6 bytes): at its
+        peak, and behind the first batch.
     """
     with tempfile.TemporaryDirectory(prefix="fieldloom-sparse-") as folder:
         path = f"{folder}/shards"
@@ -95,7 +97,7 @@ def measure_start(n: int) -> dict[str, Any]:
 def start(path: str) -> dict[str, Any]:
     """Measure in this process."""
     import fieldloom as fl
-    from fieldloom.perf.usage import resident_megabytes
+    from fieldloom.perf.usage import cpu_seconds, resident_megabytes
 
     augment = [fl.RandomResizedCrop(), fl.HorizontalFlip(), fl.Normalize()]
     with tempfile.TemporaryDirectory() as folder:
@@ -104,15 +106,16 @@ def start(path: str) -> dict[str, Any]:
             for _ in loader:
                 pass
     Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak begins anew
-    before, begin = resident_megabytes(), time.perf_counter()
+    before, begin, cpu = resident_megabytes(), time.perf_counter(), cpu_seconds()
     with fl.DataLoader(path, BATCH, SIDE, True, device="cpu", augment=augment) as loader:
         opened = time.perf_counter() - begin
         batch = next(iter(loader))
         seconds = time.perf_counter() - begin
+        cpu = cpu_seconds() - cpu
         after, peak = resident_megabytes(), _peak_megabytes()
         return {
             "n": len(loader.source), "shards": len(list(Path(path).glob("*.tar"))),
-            "seconds": round(seconds, 3), "constructor_s": round(opened, 3),
+            "seconds": round(seconds, 3), "constructor_s": round(opened, 3), "cpu_s": round(cpu, 3),
             "peak_mb_above": round(peak - before, 1), "mb_above": round(after - before, 1),
             "first_batch": list(batch.images.shape),
         }  # fmt: skip
@@ -134,8 +137,6 @@ def measure_reads() -> dict[str, Any]:
     Returns:
         Microseconds a sample: median, lowest and highest of the rounds, which alternate.
     """
-    import os
-
     from fieldloom.perf.spread import spread
     from fieldloom.sources.store import LocalStore
 
@@ -195,7 +196,8 @@ def report() -> dict[str, Any]:
     from fieldloom.perf.machine import describe
 
     return {
-        "machine": describe(), "start": [measure_start(n) for n in (1_000_000, 10_000_000)],
+        "machine": describe(), "load": [round(load, 1) for load in os.getloadavg()],
+        "start": [measure_start(n) for n in (1_000_000, 10_000_000, 10_000_000, 10_000_000)],
         "index": measure_index(), "reads": measure_reads(),
     }  # fmt: skip
 

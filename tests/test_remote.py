@@ -101,7 +101,7 @@ def test_a_folder_has_the_ids_of_its_copy_here(fake: type[FlakyFileSystem], tmp_
     assert there.targets.tolist() == here.targets.tolist()
     local = [here.name(i).removeprefix(f"{tmp_path}/") for i in range(len(here))]
     assert [there.name(i).removeprefix("flaky://") for i in range(len(there))] == local
-    assert [request[0] for request in fake.requests] == ["find"]
+    assert [request[0] for request in fake.requests] == ["find", "find"]  # for shards, for images
     assert contents(there) == contents(here)
 
 
@@ -113,8 +113,6 @@ def test_folders_that_cannot_be_used(fake: type[FlakyFileSystem]) -> None:
     with pytest.raises(errors.ArgumentError, match="3 class folders"):
         open_source("flaky://pets", num_classes=2)
     assert len(open_source("flaky://pets", num_classes=3).classes or ()) == 3
-    with pytest.raises(errors.SourceError, match=r"shards.*ShardSource\('flaky://shards'\)"):
-        open_source("flaky://shards")
     fake.failures[:] = [PermissionError(13, "Access Denied")]
     with pytest.raises(errors.SourceError, match=r"Access Denied.*credentials"):
         open_source("flaky://pets")
@@ -131,6 +129,8 @@ def test_shards_are_read_by_ranges(fake: type[FlakyFileSystem], tmp_path: Path) 
     assert source.name(7) == "flaky://shards/1.tar:000007"
     assert sorted(p.suffix for p in (tmp_path / "cache/fieldloom/shards").iterdir()) == [".fieldloom"] * 3
 
+    assert open_source("flaky://shards").paths == source.paths
+    assert open_source(source.paths).paths == source.paths
     fake.requests.clear()
     again = pickle.loads(pickle.dumps(ShardSource("flaky://shards/")))
     asked = sorted(fake.requests)
@@ -155,7 +155,7 @@ def test_an_index_takes_few_requests(fake: type[FlakyFileSystem]) -> None:
 
 
 def test_selected_samples_are_all_that_is_asked_for(fake: type[FlakyFileSystem]) -> None:
-    with fl.DataLoader(ShardSource("flaky://shards"), batch_size=2, size=8, device="cpu") as loader:
+    with fl.DataLoader("flaky://shards", batch_size=2, size=8, device="cpu") as loader:
         fake.requests.clear()
         loader.select([2, 9])
         assert ids_of(loader) == [[2, 9]]
@@ -206,7 +206,7 @@ def test_a_shard_that_vanishes_there_is_one_bad_sample_each(fake: type[FlakyFile
 def test_pixels_are_those_of_a_local_copy(fake: type[FlakyFileSystem]) -> None:
     options: dict[str, Any] = {"batch_size": 4, "size": 16, "augment": [fl.HorizontalFlip()], "device": "cpu"}
     with (
-        fl.DataLoader(ShardSource("flaky://shards"), **options) as there,
+        fl.DataLoader("flaky://shards", **options) as there,
         fl.DataLoader([(image(i), i % 3) for i in range(15)], **options) as here,
     ):
         for a, b in zip(there, here, strict=True):

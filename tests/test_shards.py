@@ -87,9 +87,18 @@ def test_ways_to_name_shards(tmp_path: Path) -> None:
     odd = tmp_path / "odd{1..2}.tar"
     odd.write_bytes(Path(paths[0]).read_bytes())
     assert ShardSource(odd).paths == [str(odd)]
-    for opened in (open_source(paths[0]), open_source(tmp_path / "x"), open_source(listed)):
+    for opened in (
+        open_source(paths),
+        open_source([Path(paths[1])]),
+        open_source(paths[0]),
+        open_source(tmp_path / "x"),
+        open_source(listed),
+    ):
         assert isinstance(opened, ShardSource)
     assert len(ShardSource([])) == 0
+    (tmp_path / "x.tar.gz").write_bytes(b"")
+    with pytest.raises(errors.ArgumentError, match=r"no random access.*Unpack it"):
+        open_source(tmp_path / "x.tar.gz")
 
 
 @pytest.mark.parametrize(

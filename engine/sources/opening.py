@@ -35,7 +35,7 @@ def open_source(source: object, *, num_classes: int | None = None) -> Source:
     |---|---|
     | a `Source`, or an object with its names | itself |
     | a folder, as `str`, `bytes` or path object | `FolderSource` |
-    | a .tar, a pattern such as "train-{000..146}.tar", or a folder of .tar files | `ShardSource` |
+    | a .tar, a list of them, a pattern ("train-{000..146}.tar"), or a folder of .tar files | `ShardSource` |
     | a folder that `fieldloom pack` has written | `PackedSource` |
     | a .csv, .tsv, .json, .jsonl or .parquet file | `ManifestSource` |
     | the same with a protocol ("s3://bucket/train") | read through fsspec |
@@ -72,6 +72,10 @@ def open_source(source: object, *, num_classes: int | None = None) -> Source:
         return ArraySource(source[0], source[1], num_classes=bound)
     if isinstance(source, tuple) and len(source) == 2 and _holds_columns(*source):
         return _open_pairs(list(zip(source[0], source[1], strict=True)), bound)
+    if isinstance(source, (list, tuple)) and len(source) and all(map(_is_shard, source)):
+        from fieldloom.sources.shards import ShardSource
+
+        return ShardSource(source, num_classes=bound)  # type: ignore[arg-type]
     if isinstance(source, (list, tuple)) or (isinstance(source, np.ndarray) and _holds_pairs(source)):
         return _open_pairs(source, bound)
     if type(source).__module__.partition(".")[0] == "datasets":
@@ -131,9 +135,9 @@ def _open_path(path: str | bytes | os.PathLike[str], num_classes: int | None) ->
 
         return PackedSource(shown, num_classes=num_classes)
     if "://" in shown:
-        from fieldloom.sources.remote import RemoteFolderSource
+        from fieldloom.sources.remote import open_remote
 
-        return RemoteFolderSource(shown, num_classes=num_classes)
+        return open_remote(shown, num_classes=num_classes)
     source = FolderSource(path)
     if num_classes is not None and len(source.classes or ()) > num_classes:
         raise ArgumentError.make(
@@ -143,6 +147,10 @@ def _open_path(path: str | bytes | os.PathLike[str], num_classes: int | None) ->
             file=shown,
         )
     return source
+
+
+def _is_shard(path: object) -> bool:
+    return isinstance(path, (str, bytes, os.PathLike)) and os.fsdecode(path).lower().endswith(_SHARDS)
 
 
 def _holds_shards(folder: str) -> bool:

@@ -58,14 +58,11 @@ class RemoteFolderSource(Source):
         bound = check_num_classes(num_classes)
         root = os.fsdecode(path).rstrip("/")
         self._store = open_store(root, max_bytes=max_bytes)
-        every = self._store.files(root, below=True)
-        names = [name for name in every if _is_sample(name)]
+        names = [name for name in self._store.files(root, below=True) if _is_sample(name)]
         inside = sorted((os.path.split(os.fsencode(name)) for name in names if "/" in name), key=_place)
         if not inside:
             why = "it holds no class folders with images"
             remedy = "Put the images of each class into a folder of its own."
-            if any(name.endswith(".tar") for name in every):
-                remedy = f"For its .tar shards pass fieldloom.sources.ShardSource({root!r})."
             if names:
                 why += f"; {len(names)} images lie directly in it"
                 remedy = "Move them into one folder a class, or pass a list of (url, label) pairs."
@@ -89,6 +86,18 @@ class RemoteFolderSource(Source):
     def read(self, i: int) -> NDArray[np.uint8]:
         """The object of sample `i`; see `Source.read`."""
         return self._store.read(self.name(i), i)
+
+
+def open_remote(path: str, *, num_classes: int | None = None) -> Source:
+    """The source that reads a remote folder: `ShardSource` if it holds .tar files, else `RemoteFolderSource`.
+
+    Raises as they do.
+    """
+    if any(name.lower().endswith(".tar") for name in open_store(path).files(path)):
+        from fieldloom.sources.shards import ShardSource
+
+        return ShardSource(path, num_classes=num_classes)
+    return RemoteFolderSource(path, num_classes=num_classes)
 
 
 def _is_sample(name: str) -> bool:
