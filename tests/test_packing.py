@@ -232,6 +232,34 @@ def test_what_is_there_is_kept_unless_overwrite(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["raw"]
 
 
+def test_a_replaced_data_set_survives_a_kill_between_the_renames(tmp_path: Path) -> None:
+    path = packed(tmp_path)
+    before = contents(path)
+    (tmp_path / "raw.packing").mkdir()
+    path.rename(tmp_path / "raw.packing" / "old")
+    with pytest.raises(ArgumentError, match="overwrite"):
+        packed(tmp_path)
+    assert contents(path) == before
+    assert os.listdir(tmp_path) == ["raw"]
+
+
+def test_a_replaced_data_set_survives_a_failed_rename(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, real = packed(tmp_path), os.rename
+    before = contents(path)
+
+    def refuse(a: str, b: str) -> None:
+        if a.endswith("new"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        real(a, b)
+
+    monkeypatch.setattr("fieldloom.sources.packwriter.os.rename", refuse)
+    with pytest.raises(SourceError, match="Permission denied"):
+        packed(tmp_path, n=3, overwrite=True)
+    assert contents(path) == before
+
+
 def test_other_folders_are_never_replaced(tmp_path: Path) -> None:
     (tmp_path / "raw").mkdir()
     assert packed(tmp_path)  # an empty folder may be

@@ -12,7 +12,7 @@ from fieldloom.errors import ArgumentError, SourceError
 from fieldloom.sources.packedformat import INDEX, META, TARGETS, Meta, Record, data_name
 from fieldloom.sources.packshrink import Packed
 
-_LOCK = "lock"
+_LOCK, _NEW, _OLD = "lock", "new", "old"
 
 
 class PackWriter:
@@ -130,9 +130,11 @@ def in_place(path: str, *, overwrite: bool) -> Iterator[str]:
     try:
         _take(lock, path)
         try:
-            folder = os.path.join(parts, "new")
-            shutil.rmtree(folder, ignore_errors=True)  # of a process that was killed
+            folder = os.path.join(parts, _NEW)
             with _writing(folder):
+                _restore(path, parts)
+                _check_free(path, overwrite=overwrite)
+                shutil.rmtree(folder, ignore_errors=True)  # of a process that was killed
                 os.mkdir(folder)
             yield folder
             _check_free(path, overwrite=overwrite)
@@ -146,14 +148,26 @@ def in_place(path: str, *, overwrite: bool) -> Iterator[str]:
 
 def _put(folder: str, path: str, parts: str) -> None:
     """Two renames where there is a data set already: a moment without one, but never half of one."""
+    old = os.path.join(parts, _OLD)
     if os.path.lexists(path):
-        os.rename(path, os.path.join(parts, "old"))
-    os.rename(folder, path)
+        os.rename(path, old)
+    try:
+        os.rename(folder, path)
+    except OSError:
+        _restore(path, parts)
+        raise
     parent = os.open(os.path.dirname(path), os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(parent)
     finally:
         os.close(parent)
+
+
+def _restore(path: str, parts: str) -> None:
+    """Put back what was moved away to be replaced, and was not (a kill between the two renames)."""
+    old = os.path.join(parts, _OLD)
+    if os.path.lexists(old) and not os.path.lexists(path):
+        os.rename(old, path)
 
 
 def _take(lock: int, path: str) -> None:
