@@ -290,6 +290,17 @@ def test_records_of_lies(tmp_path: Path, kind: str, change: dict[str, int]) -> N
     assert reading(source, 2).size
 
 
+def test_verify_leaves_no_byte_unchecked(tmp_path: Path) -> None:
+    """Two records of one sample: each reads well, but bytes between others belong to none."""
+    path = packed(tmp_path, n=7)
+    there = PackedSource(path)._files.record(6)
+    forged(path, 0, offset=there.offset, total=there.total)
+    source = PackedSource(path)
+    assert np.array_equal(source.pixels(0), source.pixels(6))
+    with pytest.raises(ShardError, match="sample 0 .*begins at"):
+        source.verify()
+
+
 def test_a_label_beyond_the_classes(tmp_path: Path) -> None:
     path = packed(tmp_path)
     rewritten(path, lambda body: body.update(n_classes=2))
