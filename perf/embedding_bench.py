@@ -165,6 +165,7 @@ def run(
     size: int = 224,
     threads: int = 2,
     n_images: int = 1000,
+    overhead: bool = True,
 ) -> dict[str, Any]:
     """Measure every way.
 
@@ -175,6 +176,7 @@ def run(
         size: Output side in pixels.
         threads: Threads of the decoder, and of the pass.
         n_images: Files of an epoch at least; the folder is repeated.
+        overhead: Measure what each way costs besides the kernel as well.
 
     Returns:
         The report, ready for JSON: CPU time and wall time an image by way, their ratios to "outside" taken
@@ -208,7 +210,9 @@ def run(
     finally:
         for way in ways.values():
             way.close()
-    overhead = overheads(recipe[1:], inner, batch_size=batch_size, threads=threads, rounds=rounds)
+    costs = {}
+    if overhead:
+        costs = overheads(recipe[1:], inner, batch_size=batch_size, threads=threads, rounds=rounds)
     return {
         "benchmark": "embedding",
         "machine": describe(),
@@ -222,7 +226,7 @@ def run(
             for name, rows in measured.items()
         },
         "equal_bits": equal,
-        "overhead": overhead,
+        "overhead": costs,
     }  # fmt: skip
 
 
@@ -263,12 +267,28 @@ def _summary(rows: Rounds, base: Rounds) -> dict[str, Any]:
 @click.option("--batch-size", default=64, show_default=True)
 @click.option("--size", default=224, show_default=True)
 @click.option("--threads", default=2, show_default=True)
+@click.option("--overhead/--no-overhead", default=True, show_default=True, help="Measure single batches too.")
 @click.option("--images", default=1000, show_default=True, help="Files of an epoch at least.")
 def main(
-    path: str, file: str | None, rounds: int, batch_size: int, size: int, threads: int, images: int
+    path: str,
+    file: str | None,
+    rounds: int,
+    batch_size: int,
+    size: int,
+    threads: int,
+    images: int,
+    overhead: bool,
 ) -> None:
     """Compare the fused pass behind a pipeline with the one inside it, on the JPEGs below PATH."""
-    report = run(path, rounds=rounds, batch_size=batch_size, size=size, threads=threads, n_images=images)
+    report = run(
+        path,
+        rounds=rounds,
+        batch_size=batch_size,
+        size=size,
+        threads=threads,
+        n_images=images,
+        overhead=overhead,
+    )
     for way in report["ways"].values():
         cpu, wall, ratio = (way[key] for key in ("cpu_ms_per_image", "wall_ms_per_image", "cpu_over_outside"))
         click.echo(

@@ -38,6 +38,7 @@ def train_pipeline(
     check: bool = False,
     prefetch: int = 2,
     reader: str = "Reader",
+    direct: bool | None = None,
     **options: Any,
 ) -> Any:
     """A built `nvidia.dali.Pipeline`: reads files, decodes what the recipe needs of them, and augments.
@@ -68,6 +69,7 @@ def train_pipeline(
         check: Read every file once, now, and check its header, some 0.1 ms each where files are in memory.
         prefetch: Batches that DALI works on ahead.
         reader: Name of the reader, which iterators ask for its length.
+        direct: As for `fieldloom.pipelines.fn.fused`.
         **options: More arguments of `nvidia.dali.Pipeline`.
 
     Returns:
@@ -129,11 +131,10 @@ def train_pipeline(
             crops = dali.decoders.image_slice(
                 encoded, device=where, start=start, shape=shape, axes=(0, 1), output_type=rgb
             )
-            images = fn.fused(crops, augment, sizes=sizes, **keys, **form)
+            images = fn.fused(crops, augment, sizes=sizes, direct=direct, **keys, **form)
         else:
-            images = fn.fused(
-                dali.decoders.image(encoded, device=where, output_type=rgb), augment, **keys, **form
-            )
+            whole = dali.decoders.image(encoded, device=where, output_type=rgb)
+            images = fn.fused(whole, augment, direct=direct, **keys, **form)
         labels = dali.python_function(ids, function=_Targets(files.targets), batch_processing=True)
         pipe.set_outputs(images, labels, *([ids] if with_ids else []))
     pipe.build()

@@ -12,9 +12,12 @@ from fieldloom.perf.photos import write_photo_folder
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("bench")
+    return run(tmp_path_factory.mktemp("bench"), "--no-overhead")
+
+
+def run(folder, *more):
     write_photo_folder(folder / "photos", n=12)
-    options = ["--rounds", "2", "--batch-size", "5", "--size", "32", "--images", "20"]
+    options = ["--rounds", "2", "--batch-size", "5", "--size", "32", "--images", "20", *more]
     arguments = [str(folder / "photos"), "--json", str(folder / "report.json"), *options]
     done = CliRunner().invoke(embedding_bench.main, arguments, catch_exceptions=False)
     assert done.exit_code == 0
@@ -34,8 +37,9 @@ def test_every_way_is_measured_in_every_round(report):
     assert values["ways"]["outside"]["cpu_over_outside"]["max"] == 1
 
 
-def test_the_overhead_of_each_way_is_printed(report):
-    values, text = report
+@pytest.mark.slow
+def test_the_overhead_of_each_way_is_printed(tmp_path):
+    values, text = run(tmp_path)
     assert set(values["overhead"]) == {"fused", "normalize"}
     common = {"bare", "source", "outside", "python_function", "direct"}
     assert set(values["overhead"]["fused"]) == common

@@ -109,6 +109,7 @@ def test_every_executor_pairs_keys_with_their_images(pretended: list[str], build
 
 
 @needs_compiler
+@pytest.mark.slow
 @pytest.mark.parametrize("images", [RAGGED, UNIFORM], ids=["ragged", "uniform"])
 def test_own_sizes_and_stages(pretended: list[str], images: list[np.ndarray]) -> None:
     images = images[:3]
@@ -122,6 +123,7 @@ def test_own_sizes_and_stages(pretended: list[str], images: list[np.ndarray]) ->
 
 
 @needs_compiler
+@pytest.mark.slow
 def test_masks_and_windows(pretended: list[str]) -> None:
     masks = masks_of(RAGGED)
 
@@ -170,6 +172,7 @@ def test_conditions(pretended: list[str], taken: int) -> None:
 
 
 @needs_compiler
+@pytest.mark.slow
 def test_per_pixel(pretended: list[str]) -> None:
     def define(images: Any, ids: Any) -> Any:
         again = fn.per_pixel(images, OPERATION, ids=ids, epoch=1, seed=SEED)

@@ -142,6 +142,7 @@ def test_without_the_operator_outputs_are_copied(monkeypatch, caplog, failure):
         fn_direct.works.cache_clear()
 
 
+@pytest.mark.slow
 def test_the_interpreter_ends_with_batches_under_way():
     code = """
         import numpy as np

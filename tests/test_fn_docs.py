@@ -27,6 +27,7 @@ def beside_photos(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PAGES)
 def test_code_runs_from_top_to_bottom(name, beside_photos):
     page = Path("page.py")  # a file, since DALI's conditions read the source
@@ -47,7 +48,7 @@ def test_an_own_operation_takes_forty_lines_at_most():
 
 
 @pytest.mark.skipif(not has_compiler, reason="g++ compiles the CUDA source for the CPU")
-@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+@pytest.mark.parametrize("dtype", ["uint8", pytest.param("float32", marks=pytest.mark.slow)])
 def test_its_twins_give_equal_bits(dtype):
     names = {}
     exec(compile(blocks("own-kernel")[0], "own-kernel.md", "exec"), names)

@@ -44,11 +44,11 @@ def epochs(pipe, count, per_epoch):
     return [[[np.asarray(o.as_tensor()) for o in pipe.run()] for _ in range(per_epoch)] for _ in range(count)]
 
 
-@pytest.mark.parametrize("decode", ["windows", "whole"])
+@pytest.mark.parametrize(("decode", "direct"), [("windows", False), ("windows", True), ("whole", None)])
 @pytest.mark.parametrize("shuffle", [True, False])
-def test_gives_the_loader_s_images(folder, loaded, decode, shuffle):
+def test_gives_the_loader_s_images(folder, loaded, decode, direct, shuffle):
     targets = FolderSource(folder).targets
-    pipe = train_pipeline(folder, shuffle=shuffle, decode=decode, with_ids=True, **OPTIONS)
+    pipe = train_pipeline(folder, shuffle=shuffle, decode=decode, direct=direct, with_ids=True, **OPTIONS)
     orders = []
     for epoch, batches in enumerate(epochs(pipe, 3, 3)):
         ids = np.concatenate([batch[2][:, 0] for batch in batches])
