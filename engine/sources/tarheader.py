@@ -33,7 +33,7 @@ _COMPRESSED = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Header:
     """What one header block says.
 
@@ -67,22 +67,19 @@ def padded(size: int) -> int:
     return -(-size // BLOCK) * BLOCK
 
 
-def parse_header(block: bytes, offset: int) -> Header:
+def parse_header(block: bytes, offset: int, *, check: bool = True) -> Header:
     """Check and read a header block.
 
     Args:
         block: 512 bytes, not all zero.
         offset: Where they stand, for errors.
+        check: Whether to compare the checksum.
 
     Raises:
         ShardError: Its checksum or its size is wrong, or it is no tar header at all.
     """
-    try:
-        stated = int(block[148:156].strip(b" \0") or b"0", 8)
-    except ValueError:
-        stated = -1
-    if stated != sum(block) - sum(block[148:156]) + 8 * 32 and stated != _signed_sum(block):
-        raise _not_a_header(block, offset)
+    if check:
+        _check_sum(block, offset)
     name = block[:100].partition(b"\0")[0]
     # GNU has times where ustar has the front part of the name.
     if block[257:263] == b"ustar\0" and block[345] and block[156:157] not in EXTENSIONS:
@@ -120,23 +117,22 @@ def check_member(header: Header, found: Extension, offset: int) -> tuple[bytes, 
         ShardError: It is sparse, has no name, or is of an unknown type.
     """
     name = header.name if found.name is None else found.name
-    shown = name.decode("utf-8", "surrogateescape")
     if header.kind in _REFUSED:
-        raise _unsafe(shown, f"it is {_REFUSED[header.kind]}")
+        raise _unsafe(name, f"it is {_REFUSED[header.kind]}")
     if header.kind == _SPARSE or found.sparse:
         raise ShardError.make(
-            f"refused member {printable(shown)} of",
+            f"refused member {_shown(name)} of",
             why="it is a sparse file",
             remedy=f"{_UNPACK} (no --sparse)",
         )
     if header.kind not in REGULAR and header.kind != FOLDER:
-        raise damaged(offset, f"member {printable(shown)} has the unknown type {header.kind!r}")
+        raise damaged(offset, f"member {_shown(name)} has the unknown type {header.kind!r}")
     if name.startswith(b"/"):
-        raise _unsafe(shown, "its name is absolute")
+        raise _unsafe(name, "its name is absolute")
     if b".." in name.split(b"/"):
-        raise _unsafe(shown, "its name leads out of the archive")
+        raise _unsafe(name, "its name leads out of the archive")
     if b"\0" in name:
-        raise _unsafe(shown, "its name holds a zero byte")
+        raise _unsafe(name, "its name holds a zero byte")
     if not name:
         raise damaged(offset, "a member has no name")
     return name, header.size if found.size is None else found.size
@@ -157,8 +153,21 @@ def printable(name: str) -> str:
     return name.encode("unicode_escape", "surrogateescape").decode("ascii", "replace")
 
 
-def _unsafe(shown: str, why: str) -> FieldloomError:
-    return UnsafeError.make(f"refused member {printable(shown)} of", why=why, remedy=_UNPACK)
+def _shown(name: bytes) -> str:
+    return printable(name.decode("utf-8", "surrogateescape"))
+
+
+def _unsafe(name: bytes, why: str) -> FieldloomError:
+    return UnsafeError.make(f"refused member {_shown(name)} of", why=why, remedy=_UNPACK)
+
+
+def _check_sum(block: bytes, offset: int) -> None:
+    try:
+        stated = int(block[148:156].strip(b" \0") or b"0", 8)
+    except ValueError:
+        stated = -1
+    if stated != sum(block) - sum(block[148:156]) + 8 * 32 and stated != _signed_sum(block):
+        raise _not_a_header(block, offset)
 
 
 def _signed_sum(block: bytes) -> int:

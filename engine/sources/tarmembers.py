@@ -30,7 +30,7 @@ _MOST_HEADERS = 4 << 20
 ReadAt = Callable[[int, int], bytes]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Member:
     """One member of an archive: a regular file, or a folder.
 
@@ -97,8 +97,10 @@ def members(window: Window) -> Iterator[Member]:
     _check_end(window, at)
 
 
-def member_at(window: Window, start: int) -> Member | None:
+def member_at(window: Window, start: int, *, check: bool = True) -> Member | None:
     """The member whose headers begin here, or None where the archive ends (a block of zeros).
+
+    Without `check` the headers' own checksums are not compared: for who has a better one of all of them.
 
     Raises as `members` does.
     """
@@ -113,7 +115,7 @@ def member_at(window: Window, start: int) -> Member | None:
             if headers:
                 raise damaged(at, "the archive ends behind a header that announces a member")
             return None
-        header = parse_header(block, at)
+        header = parse_header(block, at, check=check)
         headers += block
         if header.kind not in EXTENSIONS:
             break
