@@ -327,6 +327,10 @@ def test_bad_numbers_in_columns(tmp_path: Path) -> None:
         ManifestSource(table(tmp_path, image=["x", "y"], label=[1, 2]), label_separator="|")
     with pytest.raises(errors.ArgumentError, match="a target column of type struct"):
         ManifestSource(table(tmp_path, image=["x", "y"], label=[{"a": 1}, {"a": 2}]))
+    with pytest.raises(errors.ArgumentError, match="num_classes=1 does not fit"):
+        ManifestSource(table(tmp_path, image=["x"], label=["a"]), classes=["a", "b"], num_classes=1)
+    wide = ManifestSource(table(tmp_path, image=["x"], label=[["a"]]), num_classes=3)
+    assert wide.targets.tolist() == [[1, 0, 0]]
     with pytest.raises(errors.ArgumentError, match="names of classes differ"):
         ManifestSource(table(tmp_path, image=["x"], label=["a"]), classes=["a", "a"])
 
@@ -381,6 +385,8 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo.csv")
     with pytest.raises(errors.UnsafeError, match="not a regular file"):
         ManifestSource(tmp_path / "fifo.csv")
+    with pytest.raises(errors.ManifestError, match="not a file of this machine"):
+        open_source("s3://bucket/train.csv")
 
 
 def test_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -173,7 +173,7 @@ def _lists(column: "pa.ChunkedArray", labels: Labeling) -> tuple[Targets, list[s
 
 def _hot(flat: "pa.ChunkedArray", parents: np.ndarray, n: int, labels: Labeling) -> tuple[Targets, list[str]]:
     classes, codes = _codes(flat, labels, parents)
-    return _rows_of_ones(codes, parents, n, len(classes), labels), classes
+    return _rows_of_ones(codes, parents, n, labels.num_classes or len(classes), labels), classes
 
 
 def _rows_of_ones(

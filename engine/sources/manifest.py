@@ -175,6 +175,12 @@ class ManifestSource(Source):
             raise ArgumentError.make(
                 f"classes={names!r}", why="names of classes differ, and there is at least one"
             )
+        if names is not None and num_classes is not None and len(names) > num_classes:
+            raise ArgumentError.make(
+                f"num_classes={num_classes} does not fit",
+                why=f"classes has {len(names)} names",
+                remedy="Correct num_classes, or leave it out.",
+            )
         if separator == "":
             raise ArgumentError.make("label_separator=''", why="it is empty", remedy='Pass, say, "|".')
         labels = Labeling(self._row, names, num_classes, separator)

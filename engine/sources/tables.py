@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from fieldloom.errors import ManifestError, MissingError, UnsafeError
+from fieldloom.sources.cells import is_address
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -71,6 +72,8 @@ def read_table(path: str, text: Sequence[str], max_bytes: int = MAX_TABLE_BYTES)
 
 
 def _check_file(path: str) -> None:
+    if is_address(path):
+        raise _broken(path, "it is not a file of this machine", "Copy it here; shards are read from afar.")
     try:
         status = os.stat(path)
     except OSError as error:
