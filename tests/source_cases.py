@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
 import pytest
 from PIL import Image
@@ -61,6 +62,13 @@ def own(root: Path) -> Any:
 def shards(root: Path) -> Any:
     write_shards(root / "shards", N)
     return root / "shards"
+
+
+@case
+def addresses(root: Path) -> Any:
+    store = fsspec.filesystem("memory")
+    store.pipe({f"{root}/{i}.jpg": data for i, (data, _) in enumerate(encoded_list(N))})
+    return [(f"memory://{root}/{i}.jpg", i % 3) for i in range(N)]
 
 
 @case
