@@ -86,7 +86,7 @@ class KeyOptions:
                     why="epoch_size is for counting epochs",
                     remedy="Leave one of them out.",
                 )
-        if self.occurrences is not None and self.epoch is None:
+        if self.occurrences is not None and self.epoch is None and self.epoch_size is None:
             raise ArgumentError.make(
                 "occurrences without an epoch",
                 why="what is counted is how often an id came before, repeats within an epoch included",

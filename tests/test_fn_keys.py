@@ -49,6 +49,18 @@ def test_the_epoch_of_an_id_is_how_often_it_came_before():
         check(out, WARP, SAME, each, epoch, size=16)
 
 
+def test_repeats_beside_counted_epochs():
+    repeats = np.array([0, 1, 2, 0, 0, 255])
+
+    def define(images, ids, repeats):
+        return warped(images, ids=ids, occurrences=repeats, epoch_size=4)
+
+    (out,) = run([(SAME, column(IDS), column(repeats))], define)
+    for k in range(N):
+        want = augmented(SAME[k], WARP, IDS[k], epoch=k // 4, occurrence=int(repeats[k]), size=16)
+        np.testing.assert_array_equal(out[k], want)
+
+
 def test_ids_given_and_epochs_by_length():
     found = run([(SAME, column(IDS))] * 2, lambda x, ids: warped(x, ids=ids, epoch_size=8))
     for k, out in enumerate(found):
@@ -165,6 +177,26 @@ def test_ids_of_files_do_not_depend_on_their_order(files):
     assert one != two
     for place in range(len(files)):
         np.testing.assert_array_equal(first[place], second[place])
+
+
+@pytest.mark.parametrize("direct", [False, True])
+def test_a_checkpoint_of_dali_s_keeps_what_is_given_and_not_what_is_counted(files, direct):
+    @pipeline_def(batch_size=4, num_threads=2, device_id=None, enable_checkpointing=True)
+    def saved():
+        data, place = dali.readers.file(
+            files=files, labels=list(range(len(files))), shuffle_after_epoch=True, name="Reader"
+        )
+        images = dali.decoders.image(data, output_type=types.RGB)
+        return warped(images, ids=place, epoch=1, direct=direct), warped(images, direct=direct), place
+
+    pipe = saved()
+    pipe.run()
+    state = pipe.checkpoint()
+    given, counted, places = (np.asarray(out.as_tensor()) for out in pipe.run())
+    again, from_0, same = (np.asarray(out.as_tensor()) for out in saved(checkpoint=state).run())
+    np.testing.assert_array_equal(same, places)
+    np.testing.assert_array_equal(again, given)
+    assert (from_0 != counted).any()
 
 
 def test_samples_without_a_file_have_no_source():
