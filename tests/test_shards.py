@@ -1,5 +1,6 @@
 """`ShardSource`: samples, labels, masks and fields of tar shards; damage, lacks, and any order."""
 
+import contextlib
 import io
 import os
 import pickle
@@ -13,6 +14,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from shard_files import image, sample, write_shards, write_tar
 
 import fieldloom as fl
@@ -692,3 +695,61 @@ def test_pixels_are_those_of_the_files(tmp_path: Path) -> None:
         for a, b in zip(one, other, strict=True):
             assert a.images.equal(b.images)
             assert a.targets.equal(b.targets)
+
+
+@pytest.mark.parametrize("format", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_samples_behind_eight_gibibytes(format: int, tmp_path: Path) -> None:
+    path, size = tmp_path / "a.tar", 9 << 30
+    huge = tarfile.TarInfo("README")
+    huge.size = size
+    header = huge.tobuf(format)
+    tail = write_tar(tmp_path / "tail", sample(7)).read_bytes()
+    with open(path, "wb") as file:
+        file.write(header)
+        file.seek(size, os.SEEK_CUR)  # a hole
+        file.write(tail)
+    source = ShardSource(path)
+    assert contents(source) == [image(7)]
+    assert int(source._shards[0].rows(source._store, source._spec)["start"][0]) * 512 > size
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("whole")
+    members = [m for i in range(4) for m in sample(i, {"jpg": bytes([65 + i]) * 700, "txt": f"text {i}"})]
+    path = write_tar(root / "a.tar", members, tarfile.PAX_FORMAT)
+    ShardSource(path)
+    return path
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(st.integers(0, 12 * 1024), st.integers(0, 255)), min_size=1, max_size=4))
+def test_damage_is_a_named_error_or_stays_where_it_is(whole: Path, changes: list[tuple[int, int]]) -> None:
+    path, before = whole, whole.read_bytes()
+    data = bytearray(before)
+    for at, value in changes:
+        data[at] = value
+
+    # Under the reader, without a trace in size and time: what is read differs only where the file does.
+    source = ShardSource(path)
+    same_time(path, lambda: path.write_bytes(data))
+    try:
+        for i in range(4):
+            with contextlib.suppress(errors.SampleError):
+                found = source.sample(i)
+                start = before.index(bytes([65 + i]) * 700)
+                assert found.image.tobytes() == bytes(data[start : start + 700])
+                assert i % 3 == source.targets[i]
+    finally:
+        same_time(path, lambda: path.write_bytes(before))
+
+    # Before it was opened for the first time.
+    damaged = path.with_name("damaged.tar")
+    damaged.write_bytes(data)
+    with contextlib.suppress(errors.FieldloomError):
+        fresh = ShardSource(damaged)
+        for i in range(len(fresh)):
+            with contextlib.suppress(errors.SampleError):
+                fresh.sample(i)
+    for file in path.parent.glob("damaged*"):
+        file.unlink()
