@@ -388,6 +388,8 @@ def test_lists_of_dicts(tmp_path: Path) -> None:
     assert open_source([{"image": pixels()}]).stored == "pixels"
     with pytest.raises(errors.ArgumentError, match="entry 1 of the list has no 'label'"):
         open_source([rows[0], {"image": "x.jpg"}])
+    with pytest.raises(errors.ArgumentError, match="entry 1 of the list is a str"):
+        open_source([{"image": str(files[0])}, "y.jpg"])
     with pytest.raises(errors.ArgumentError, match="entry 1 of the list is a tuple"):
         open_source([rows[0], ("x.jpg", 1)])
     with pytest.raises(errors.LabelError, match=r"label 'cat' .*sample 1 \(.*0001\.jpg"):

@@ -118,16 +118,16 @@ class MapSource(Source):
 
     def _column(self, key: str | None) -> NDArray[Any] | None:
         """Targets of a list of dicts."""
-        if key is None:
-            return None
         for i, row in enumerate(self._dataset):
-            if not isinstance(row, Mapping) or key not in row:
+            if not isinstance(row, Mapping) or (key is not None and key not in row):
                 shown = "has no " + repr(key) if isinstance(row, Mapping) else f"is a {type(row).__name__}"
                 raise ArgumentError.make(
                     f"entry {i} of the list {shown}",
                     why="all entries are dicts with the same keys",
                     remedy="Give each its image and its label.",
                 )
+        if key is None:
+            return None
         rows: Sequence[object] = [row[key] for row in self._dataset]
         return check_targets(rows, self._bound, self.name)
 
@@ -140,7 +140,8 @@ class MapSource(Source):
         if self._files is not None:
             return self._files.name(i)
         if isinstance(self._dataset, (list, tuple)):
-            image = self._dataset[i].get(self.names.get("image"))
+            row = self._dataset[i]
+            image = row.get(self.names.get("image")) if isinstance(row, Mapping) else None
             return image if isinstance(image, str) else f"entry {i} of the list"
         return f"{type(self._dataset).__name__}[{i}]"
 
@@ -248,6 +249,8 @@ def _same(target: Any, listed: NDArray[Any]) -> bool:
     """Whether a sample's own target is what the data set lists for it."""
     if target is None:
         return False
+    if isinstance(target, int):  # the usual case, before arrays are made of it
+        return np.ndim(listed) == 0 and target == listed
     if hasattr(target, "detach"):
         target = target.detach().cpu().numpy()
     try:
