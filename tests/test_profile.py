@@ -1,6 +1,8 @@
 """Measuring a loader: figures add up, the whole report is JSON, options do what they say."""
 
+import io
 import json
+import tarfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,9 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 
 import fieldloom as fl
 from fieldloom.errors import ArgumentError, MissingError
+from fieldloom.perf.cli import main
 from fieldloom.perf.image_list import open_images, spread
 from fieldloom.perf.profiling.counting import n_bytes, n_images
 from fieldloom.perf.profiling.foreign import TorchTarget, target_of
@@ -27,7 +31,7 @@ from fieldloom.perf.profiling.target import IterableTarget
 from fieldloom.perf.profiling.timeline import Timeline, watching
 from fieldloom.perf.profiling.training import parse_step
 from fieldloom.timings import Timings
-from helpers import Recorded, make_folder
+from helpers import Recorded, encode, make_folder
 
 QUICK = Settings(batch_size=4, size=16, threads=1, recipe="imagenet", device="cpu")
 
@@ -104,6 +108,48 @@ def test_bad_images_do_not_stop_the_parts() -> None:
     found = ours(source).ablate(0.05)
     assert found.notes == ("1 of 4 images are not sound",)
     assert {stage.name for stage in found.stages} >= {"read", "header", "decode", "augment"}
+
+
+def tar_of(path: Path, n: int) -> Path:
+    with tarfile.open(path, "w") as tar:
+        for i in range(n):
+            for name, data in ((f"{i:03}.jpg", encode(i)), (f"{i:03}.cls", str(i % 2).encode())):
+                member = tarfile.TarInfo(name)
+                member.size = len(data)
+                tar.addfile(member, io.BytesIO(data))
+    return path
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("folder", "flat", "image", "pattern")),
+        *("shard", "packed", "table"),
+    ],
+)
+def test_all_kinds_of_paths(tmp_path: Path, kind: str) -> None:
+    files = make_folder(tmp_path / "data", 6)
+    path = str(tmp_path / "data")
+    if kind == "flat":
+        path = str(files[0].parent)
+    elif kind == "image":
+        path = str(files[0])
+    elif kind in {"shard", "pattern"}:
+        tar_of(tmp_path / "x-000000.tar", 6)
+        path = str(tmp_path / ("x-000000.tar" if kind == "shard" else "x-{000000..000000}.tar"))
+    elif kind == "packed":
+        packed = tmp_path / "packed"
+        assert CliRunner().invoke(main, ["pack", path, str(packed)]).exit_code == 0
+        path = str(packed)
+    elif kind == "table":
+        rows = [f"{file},{i % 2}" for i, file in enumerate(files)]
+        (tmp_path / "data.csv").write_text("\n".join(["path,label", *rows]) + "\n")
+        path = str(tmp_path / "data.csv")
+    result = profile(open_target(path, QUICK), Plan(batches=3, n_rounds=1))
+    report = report_of(result)
+    assert report["target"]["stored"] == ("pixels" if kind == "packed" else "encoded")
+    assert report["read_mb_per_s"] > 0
+    assert {row["name"] for row in report["stage_costs"]} >= {"read", "augment"}
 
 
 def test_a_training_step_is_waited_for_behind_each_batch(tmp_path: Path) -> None:
@@ -195,6 +241,21 @@ def test_counting_images_and_bytes() -> None:
     assert n_bytes({"x": np.zeros(3, np.uint8), "name": "y"}) == 3
     batch = fl.augment(np.zeros((8, 8, 3), np.uint8), size=8)
     assert n_bytes(batch) == batch.nbytes
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+def test_a_gpu_is_watched(tmp_path: Path) -> None:
+    make_folder(tmp_path, 12)
+    settings = Settings(batch_size=4, size=16, threads=1, recipe="imagenet", device="cuda")
+    report = report_of(profile(ours(str(tmp_path), settings), Plan(batches=12, n_rounds=2)))
+    report = json.loads(json.dumps(report, allow_nan=False))
+    assert report["gpu"]["name"]
+    assert report["gpu"]["memory_mb"] > 0
+    assert report["gpu"]["torch_peak_mb"] > 0
+    costs = {row["name"]: row for row in report["stage_costs"]}
+    assert costs["copy"]["wall_ms"] > 0
+    assert costs["decode"]["cpu_ms"] is not None
 
 
 def test_any_iterable_can_be_profiled() -> None:

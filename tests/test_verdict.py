@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from fieldloom.perf.profiling import counting, sweep, verdict
+from fieldloom.perf.profiling import counting, svg, sweep, verdict
 from fieldloom.perf.profiling.verdict import Evidence, judge
 
 
@@ -64,7 +64,7 @@ def test_cores_that_others_take_are_busy_too() -> None:
     assert "All 2 cores are busy" in judge(seen).text
 
 
-@pytest.mark.parametrize("module", [verdict, sweep, counting])
+@pytest.mark.parametrize("module", [verdict, sweep, counting, svg])
 def test_the_examples(module: Any) -> None:
     found = doctest.testmod(module)
     assert found.attempted

@@ -32,7 +32,7 @@ class AlbumentationsTransform:
             parts.append(albumentations.ColorJitter(p=1.0))
         parts += [albumentations.Normalize(*(work.normalize or (MEAN, STD))), ToTensorV2()]
         self._run = albumentations.Compose(parts)
-        self._cv2 = cv2
+        self._cv2: Any = cv2
         self.does = ", ".join(type(part).__name__ for part in parts)
 
     def __call__(self, data: Any, i: int) -> Any:

@@ -14,9 +14,12 @@ def pipeline_for(source: Any, work: Work, batch: int, threads: int) -> Any:
 
     Files are read by DALI's own reader where the source names files, else by `threads` threads of ours.
     """
-    from nvidia.dali import fn, types
+    from nvidia.dali import fn as operators
+    from nvidia.dali import types as dali_types
     from nvidia.dali.pipeline import Pipeline
 
+    fn: Any = operators
+    types: Any = dali_types
     pipe = Pipeline(batch, threads, None, seed=1)
     with pipe:
         encoded, labels = _read(fn, source, batch, threads)
@@ -51,7 +54,7 @@ def pipeline_for(source: Any, work: Work, batch: int, threads: int) -> Any:
 def _read(fn: Any, source: Any, batch: int, threads: int) -> tuple[Any, Any]:
     from fieldloom.sources import FolderSource, ListSource
 
-    if isinstance(source, (FolderSource, ListSource)):
+    if isinstance(source, (FolderSource, ListSource)) and source.targets is not None:
         names = [source.name(i) for i in range(len(source))]
         return fn.readers.file(
             files=names, labels=source.targets.tolist(), random_shuffle=True, initial_fill=1024, name="reader"
@@ -61,9 +64,11 @@ def _read(fn: Any, source: Any, batch: int, threads: int) -> tuple[Any, Any]:
 
 def _batches(source: Any, batch: int, threads: int) -> Iterator[tuple[list[Any], Any]]:
     order = shuffled(len(source))
+    known = source.targets is not None and source.targets.ndim == 1
+    targets = source.targets if known else np.zeros(len(source), np.int64)
     with ThreadPoolExecutor(threads) as pool:
         first = 0
         while True:
             ids = np.take(order, np.arange(first, first + batch), mode="wrap")
             first = (first + batch) % len(order)
-            yield list(pool.map(source.read, ids.tolist())), source.targets[ids][:, None]
+            yield list(pool.map(source.read, ids.tolist())), targets[ids][:, None]

@@ -15,6 +15,22 @@ from .ours import OurTarget
 from .settings import Settings
 from .target import Target
 
+#: Files that hold a data set, and are no image.
+_DATA_SETS = (
+    ".tar",
+    ".tgz",
+    ".gz",
+    ".zip",
+    ".zst",
+    ".csv",
+    ".tsv",
+    ".json",
+    ".jsonl",
+    ".parquet",
+    ".h5",
+    ".npz",
+)
+
 
 def open_target(text: str, settings: Settings) -> Target:
     """What to profile.
@@ -29,7 +45,13 @@ def open_target(text: str, settings: Settings) -> Target:
         MissingError: There is nothing at the path.
         SourceError: It is no data set.
     """
-    if not os.path.lexists(text) and ":" in text:
+    if os.path.lexists(text):
+        one_image = os.path.isfile(text) and not text.lower().endswith(_DATA_SETS)
+        source = open_images(text) if one_image or os.path.isdir(text) else text
+        return OurTarget(source, settings, text)
+    if "://" in text or any(sign in text for sign in "*?{["):  # a remote folder, a pattern of shards
+        return OurTarget(text, settings, text)
+    if ":" in text:
         return as_target(load_object(text), text, settings)
     return OurTarget(open_images(text), settings, text)
 

@@ -62,7 +62,7 @@ def _ablate_encoded(
 ) -> Ablation:
     from fieldloom.pipelines.header import check_header
 
-    data, read = _read_all(source.read, ids, threads, seconds / 5)
+    data, read = _read_all(_reading(source), ids, threads, seconds / 5)
     headers, good = [], []
     for item in data:
         try:
@@ -100,7 +100,7 @@ def _ablate_encoded(
 
 
 def _ablate_pixels(source: Any, ids: list[int], settings: Settings, threads: int, seconds: float) -> Ablation:
-    pixels, read = _read_all(source.pixels, ids, threads, seconds / 4)
+    pixels, read = _read_all(_reading(source), ids, threads, seconds / 4)
     kept = list(itertools.islice(_within_memory(iter(pixels)), len(pixels)))
     images = [image if isinstance(image, np.ndarray) else image.cpu().numpy() for image in kept]
     augment = _pass_alone(images, settings, seconds / 2)
@@ -122,6 +122,14 @@ def _ends(settings: Settings) -> list[Stage]:
         copied = copy_to_device_ms(settings.device, 3 * size[0] * size[1])
         ends.append(Stage("copy", copied, None, "8-bit pixels of the output's size from pinned memory"))
     return ends
+
+
+def _reading(source: Any) -> Callable[[int], Any]:
+    """What gets the image of a sample, alone or with what belongs to it."""
+    sample = getattr(source, "sample", None)
+    if sample is not None:
+        return lambda i: sample(i).image
+    return source.read if source.stored == "encoded" else source.pixels
 
 
 def _read_all(read: Callable[[int], Any], ids: list[int], threads: int, seconds: float) -> tuple[list, _Cost]:

@@ -106,7 +106,9 @@ class EncodedImages:
         return len(self._source)
 
     def __getitem__(self, i: int) -> tuple[Any, int]:
-        return self._transform(self._source.read(i), i), int(self._source.targets[i])
+        targets = self._source.targets
+        target = targets[i] if targets is not None and targets.ndim == 1 else 0
+        return self._transform(self._source.read(i), i), int(target)
 
 
 def _torch_loader(source: Any, transform: Callable[[Any, int], Any], batch: int, threads: int) -> TorchTarget:

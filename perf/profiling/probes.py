@@ -5,6 +5,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..machine import cores
 from ..usage import cpu_seconds, peak_megabytes
 
 _PROC = Path("/proc")
@@ -38,7 +39,7 @@ def _cpu_of(pid: int) -> float:
     return sum(int(value) for value in fields[11:15]) / _tick()
 
 
-def _read_of(pid: int | str) -> tuple[int, int]:
+def _read_of(pid: int) -> tuple[int, int]:
     """(bytes that system calls read, bytes that came from a disk) of a process."""
     try:
         lines = (_PROC / str(pid) / "io").read_text().split("\n")
@@ -61,7 +62,12 @@ def thread_seconds() -> float:
 
 
 def _machine_busy() -> float | None:
-    """Processor seconds that the whole machine has spent on anything, or None where it does not say."""
+    """Processor seconds that the whole machine has spent on anything, or None where it does not say.
+
+    Nor where this process may use a part of the machine only: what others do elsewhere is no matter then.
+    """
+    if cores() != os.cpu_count():
+        return None
     try:
         fields = (_PROC / "stat").read_text().split("\n", 1)[0].split()[1:]
     except OSError:
@@ -104,7 +110,7 @@ class Meter:
     def _now(self) -> tuple[float, float, float, int, int, float | None]:
         pids = children()
         cpu = cpu_seconds() + sum(_cpu_of(pid) for pid in pids)
-        reads = [_read_of(pid) for pid in ("self", *pids)]
+        reads = [_read_of(pid) for pid in [os.getpid(), *pids]]
         return (
             time.perf_counter(), cpu, time.thread_time(),
             sum(r for r, _ in reads), sum(d for _, d in reads), _machine_busy(),

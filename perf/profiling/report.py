@@ -82,7 +82,7 @@ def stage_rows(result: Profile) -> list[dict[str, Any]]:
         for stage in ablation.stages
     ]  # fmt: skip
     for name in ("read", "decode", "augment"):  # without ablation the timers stand alone
-        if name in waited:
+        if name in waited and (waited[name] > 0 or not ablation.stages):
             rows.append(_timer(name, MEANINGS[name], waited.pop(name)))
     known = sum(stage.cpu_ms or 0.0 for stage in ablation.stages)
     if ablation.stages and not any(row["name"] == "other" for row in rows):

@@ -297,7 +297,7 @@ def _against(report: Report) -> str:
 
 
 def _more(report: Report) -> str:
-    hot = [(f"{100 * row['share']:.0f} %", row["function"]) for row in report["hot"]]
+    hot: list[tuple[str, ...]] = [(f"{100 * row['share']:.0f} %", row["function"]) for row in report["hot"]]
     found = ""
     if hot:
         found += _table(("of the time", "Python function"), hot, words=1)

@@ -25,12 +25,12 @@ def show(console: Console, report: Report) -> None:
     if report["training"]:
         _show_training(console, report["training"])
     if report["sweep"]:
-        rows = [_point(point) for point in report["sweep"]]
-        console.print(table(("Sweep", "images/s", "CPU ms an image", ""), rows, n_numbers=2))
+        points = [_point(point) for point in report["sweep"]]
+        console.print(table(("Sweep", "images/s", "CPU ms an image", ""), points, n_numbers=2))
     if report["against"]:
-        rows = [_peer(row) for row in report["against"]]
+        peers = [_peer(row) for row in report["against"]]
         heads = ("Peer", "images/s", "CPU ms an image", "of ours", "does")
-        console.print(table(heads, rows, n_numbers=3))
+        console.print(table(heads, peers, n_numbers=3))
     for row in report["hot"][:3]:
         console.print(f"{100 * row['share']:.0f} % in {row['function']}", markup=False)
     for note in report["notes"]:
@@ -94,7 +94,7 @@ def _figures(report: Report) -> list[tuple[str, str, str]]:
 
 
 def _stages(report: Report) -> list[tuple[str, ...]]:
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for row in report["stage_costs"]:
         share = row["cpu_share"]
         rows.append(

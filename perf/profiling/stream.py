@@ -119,7 +119,7 @@ _END = object()
 
 def _queued(iterator: Any) -> int | None:
     """Finished batches that wait in an iterator of ours, or of torch's with workers; None: nobody tells."""
-    queue = getattr(iterator, "queue", None)
+    queue: Any = getattr(iterator, "queue", None)
     if hasattr(queue, "__len__"):
         return len(queue)
     queue = getattr(iterator, "_data_queue", None)

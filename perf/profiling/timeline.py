@@ -1,5 +1,6 @@
 """What happened when: spans of the consumer and of the loader's threads, and counters beside them."""
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -68,47 +69,57 @@ class Timeline:
         return Timeline(self.limit, spans, counters)
 
 
+#: What a loader calls to get a sample; one may call another.
+_READS = ("sample", "read", "pixels", "window")
+
+
 @contextmanager
 def watching(timeline: Timeline, source: Any) -> Iterator[Callable[[], tuple[float, int]]]:
     """Record the producing thread's stages, and time each read of a source, while the block runs.
 
-    The source's `read` is replaced on this one object, and put back; where it cannot be (slots), reads are
-    not timed. Nothing of it runs in a loader that is not profiled.
+    The source's methods are replaced on this one object, and put back; where they cannot be (slots), reads
+    are not timed. Nothing of it runs in a loader that is not profiled.
 
     Yields:
-        A function that gives (seconds that threads have spent in `read`, bytes that they read).
+        A function that gives (seconds that threads have spent in reading, bytes that they read).
     """
     from fieldloom import timings
 
     spent = [0.0, 0]
-    lock = threading.Lock()
-    read = getattr(source, "read", None) if getattr(source, "stored", "") == "encoded" else None
+    lock, within = threading.Lock(), threading.local()
 
-    def timed(i: int) -> Any:
-        assert read is not None
-        start = time.perf_counter()
-        data = read(i)
-        end = time.perf_counter()
-        with lock:
-            spent[0] += end - start
-            spent[1] += getattr(data, "nbytes", 0)
-        timeline.add(threading.current_thread().name, "read file", start, end)
-        return data
+    def timed(read: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*arguments: Any) -> Any:
+            if getattr(within, "reading", False):
+                return read(*arguments)
+            within.reading = True
+            start = time.perf_counter()
+            try:
+                found = read(*arguments)
+            finally:
+                within.reading = False
+            end = time.perf_counter()
+            with lock:
+                spent[0] += end - start
+                spent[1] += getattr(getattr(found, "image", found), "nbytes", 0)
+            timeline.add(threading.current_thread().name, "read file", start, end)
+            return found
+
+        return run
 
     def stage(name: str, start: float, end: float) -> None:
         timeline.add(PRODUCER, name, start, end)
 
-    patched = False
-    if read is not None:
-        try:
-            source.read = timed
-            patched = True
-        except AttributeError:
-            pass
+    replaced = []
+    for name in _READS:
+        if name not in getattr(source, "__dict__", {name: None}) and hasattr(source, name):
+            with contextlib.suppress(AttributeError):
+                setattr(source, name, timed(getattr(source, name)))
+                replaced.append(name)
     before, timings.observer = timings.observer, stage
     try:
         yield lambda: (spent[0], int(spent[1]))
     finally:
         timings.observer = before
-        if patched:
-            del source.read
+        for name in replaced:
+            delattr(source, name)

@@ -171,6 +171,11 @@ def _knob(stage: str, evidence: Evidence) -> str:
     if stage in ("compute", "header", "other") or spare or not _is_busy(evidence):
         return _more(evidence)
     if stage == "decode":
+        if evidence.kind == "fieldloom":
+            return (
+                f"All {cores} cores are busy: `fieldloom pack` decodes and shrinks the data set once; "
+                "else store images smaller, or use more cores."
+            )
         return (
             f"All {cores} cores are busy: store the images smaller (a shorter side of about twice the output "
             "size loses little), decode only the crop, or use more cores."
