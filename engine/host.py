@@ -9,6 +9,7 @@ import numpy as np
 from fieldloom.kernels.draws import Keys, Windows
 from fieldloom.kernels.fusedpass import FusedPass, Sources
 from fieldloom.kernels.stages.staged import StageRecords
+from fieldloom.pipelines.kernelcache import seal_caches
 from fieldloom.pipelines.threads import DaemonPool
 
 from .backend import Masks
@@ -36,6 +37,7 @@ class HostBackend:
     decode_ahead = 1
 
     def __init__(self, fused_pass: FusedPass, layout: str, threads: int, prefetch: int) -> None:
+        seal_caches()
         self._pass, self._layout = fused_pass, layout
         self._pool = DaemonPool(threads, "fieldloom-augment") if threads > 1 else None
         # Free arrays worth keeping: one for each batch that waits, one in work, one with the consumer.

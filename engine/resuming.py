@@ -73,13 +73,20 @@ class Resumable:
         batch = state["batch"]
         arrays = {name: np.asarray(array) for name, array in state.get("arrays", {}).items()}
         self._chooser.load(arrays, state["epoch"] if batch else None)
-        self._epoch, self._resume_at = state["epoch"], batch
+        self._epoch, self._resume_at = state["epoch"], 0  # a state that is refused leaves a whole epoch
         if batch and self._plan(self._epoch).digest() != state["plan"]:
             raise StateError.make(
                 "the state's epoch had another plan",
                 why="ids, order, weights or strengths differ here",
                 remedy="Load all of the state, arrays included, into a loader with the same selector.",
             )
+        if batch > self._steps(self._epoch):
+            raise StateError.make(
+                f"a state behind batch {batch}",
+                why=f"its epoch has {self._steps(self._epoch)} batches",
+                remedy="It is damaged: load another checkpoint.",
+            )
+        self._resume_at = batch
 
     def save_state(self, path: str | Path) -> None:
         """Write `state_dict` to a JSON file; arrays, if any, to an .npz beside it, named by its hash."""

@@ -77,7 +77,13 @@ def save(state: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
         data = memory.getvalue()
         plain["arrays"] = f"{path.stem}-{hashlib.sha256(data).hexdigest()[:16]}.npz"
         _replace(path.parent / plain["arrays"], data)
-    _replace(path, json.dumps(plain, indent=1).encode())
+    _replace(path, json.dumps(plain | {"check": _check(plain)}, indent=1).encode())
+
+
+def _check(plain: Mapping[str, Any]) -> str:
+    """Hash of all other fields of a file: one flipped bit may leave a state that looks sound."""
+    text = json.dumps({key: value for key, value in plain.items() if key != "check"}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _replace(path: Path, data: bytes) -> None:
@@ -96,6 +102,10 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
     path = Path(path)
     try:
         state = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(state, dict):
+            raise TypeError(f"it holds a {type(state).__name__}")
+        if state.get("format", FORMAT) == FORMAT and state.pop("check", None) != _check(state):
+            raise ValueError("its contents do not fit their hash")
         name = state["arrays"]
         state["arrays"] = {}
         if name is not None:

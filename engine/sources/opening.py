@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from fieldloom.errors import ArgumentError
+from fieldloom.errors import ArgumentError, LabelError
 from fieldloom.sources.arrays import ArraySource, as_array
 from fieldloom.sources.base import Source, is_source
 from fieldloom.sources.encoded import EncodedSource
@@ -106,8 +106,16 @@ def _checked(source: Source, num_classes: int | None) -> Source:
             f"{type(source).__name__}.targets is {shown}",
             why=f"integers of shape ({len(source)},) or float32 of shape ({len(source)}, k) are needed",
         )
-    if not rows and not getattr(source, "labels_checked", False):
+    if getattr(source, "labels_checked", False):
+        return source
+    if not rows:
         check_labels(column, num_classes, source.name)
+    elif not np.isfinite(column).all():
+        sample = int(np.flatnonzero(~np.isfinite(column).all(axis=1))[0])
+        raise LabelError.make(
+            f"targets {column[sample].tolist()}", why="they are not finite", sample=sample,
+            file=source.name(sample), remedy="Correct them, or leave the sample out.",
+        )  # fmt: skip
     return source
 
 
