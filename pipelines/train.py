@@ -104,6 +104,10 @@ def train_pipeline(
     if check:
         check_files(files)
     n = len(files.names)
+    if n < shards:
+        raise ArgumentError.make(
+            f"{shards} shards of {n} files", why="each needs one at least", remedy="Lower shards."
+        )
     order = _order(seed, n) if shuffle else np.arange(n)
     share = math.ceil(n / shards)
     per_epoch = math.ceil(share / batch_size) * batch_size  # the reader fills up shards and batches

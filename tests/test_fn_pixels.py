@@ -4,6 +4,7 @@ import math
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import nvrtc
 import pytest
 import torch
 from cuda_shim import has_compiler
@@ -149,6 +150,17 @@ def test_hostile_values_in_the_twin():
     image, out = np.array([[[1, 1, 1], [1, 0, 1]]], np.uint8), np.empty((1, 2, 3), np.uint8)
     DevicePixels(code, "cpu", PixelShim)([image], [out], np.zeros((1, 4), np.float32), "HWC")
     assert out.tolist() == [[[0, 255, 255], [0, 0, 255]]]
+
+
+@pytest.mark.skipif(nvrtc.nvrtc() is None, reason="needs NVRTC (the extra `test`)")
+@pytest.mark.parametrize("architecture", [75, 90, 120])
+@pytest.mark.parametrize("element", ["uint8", "float32"])
+def test_nvrtc_compiles_it(element, architecture):
+    module = PixelModule(DIM, element)
+    compiled = nvrtc.compile_cuda(module.source(), f"sm_{architecture}", module.definitions())
+    assert compiled.warnings() == []
+    assert set(compiled.kernels) == set(module.kernels)
+    assert compiled.kernels["per_pixel"].spill_bytes == 0
 
 
 @needs_compiler

@@ -157,6 +157,7 @@ def test_check_refuses_what_only_pillow_decodes(folder, tmp_path):
         ({"threads": "2"}, "threads='2'"),
         ({"shards": 2, "shard": 2}, "shard=2 of 2"),
         ({"shards": 0}, "shards=0"),
+        ({"shards": N + 1}, "12 shards of 11 files"),
         ({"device": "tpu"}, "device='tpu'"),
         ({"decode": "crops"}, "decode='crops'"),
         ({"seed": -1}, "seed=-1"),
