@@ -2,10 +2,13 @@
 
 import io
 import json
+import os
 import tarfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from helpers import encode, pixels
 
@@ -51,3 +54,22 @@ def write_shards(root: Path, n: int, each: int = 8) -> list[Path]:
         )
         for first in range(0, n, each)
     ]
+
+
+def mask(i: int) -> bytes:
+    """A PNG of ids, of the size of `image(i)`."""
+    height, width = 20 + i % 4, 24 - i % 3
+    return encode((np.arange(height * width).reshape(height, width) % 7 + i).astype(np.uint8), "PNG")
+
+
+def contents(source: Any) -> list[bytes]:
+    """All images of a source."""
+    return [source.read(i).tobytes() for i in range(len(source))]
+
+
+def same_time(path: Path, write: Any) -> None:
+    """Change a file so that neither size nor time tell."""
+    before = path.stat()
+    write()
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert path.stat().st_size == before.st_size
