@@ -144,6 +144,9 @@ def test_multi_label() -> None:
     source = HuggingFaceSource(data, target="tags")
     assert source.targets.tolist() == [[1, 0, 1], [0, 0, 0], [0, 1, 0]]
     assert source.classes == ["cat", "dog", "emu"]
+    two = Sequence(ClassLabel(names=["a", "b"]))  # indices that look like rows
+    pairs = build(image=(Image(), pictures(2)), tags=(two, [[0, 1], [0, 0]]))
+    assert HuggingFaceSource(pairs, target="tags").targets.tolist() == [[1, 1], [1, 0]]
 
 
 def test_other_targets() -> None:
