@@ -73,7 +73,8 @@ def save(state: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
     plain["arrays"] = None
     if arrays:
         memory = io.BytesIO()
-        np.savez(memory, **{name: np.asarray(array) for name, array in arrays.items()})
+        columns: dict[str, Any] = {name: np.asarray(array) for name, array in arrays.items()}
+        np.savez(memory, **columns)
         data = memory.getvalue()
         plain["arrays"] = f"{path.stem}-{hashlib.sha256(data).hexdigest()[:16]}.npz"
         _replace(path.parent / plain["arrays"], data)

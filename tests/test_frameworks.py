@@ -46,6 +46,7 @@ def launched(name: str, *options: str, torchrun: bool = True) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 @theirs
 def test_lightning_and_accelerate_move_batches_as_a_whole() -> None:
     """Both call `to` of whatever has it; whether they are installed or not, the name must be there."""

@@ -170,6 +170,34 @@ def test_a_sampler_is_shared_out() -> None:
     assert len(found[0][-1]) == len(found[1][-1]) == 3  # 5 are left, and one is added
 
 
+def test_ranks_take_what_the_first_drew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where their generators differ, they would meet the same samples."""
+    first: list[Any] = []
+
+    def broadcast(drawn: list[Any], src: int) -> None:
+        assert src == 0
+        if first:
+            drawn[0] = first[0]
+        else:
+            first.append(drawn[0])
+
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "broadcast_object_list", broadcast)
+    found = ranks(
+        2, batch_size=3, drop_last=True,
+        sampler=lambda rank: RandomSampler(range(N), generator=torch.Generator().manual_seed(rank)),
+    )  # fmt: skip
+    ids = [i for batches in found for batch in batches for i in batch.ids.tolist()]
+    assert len(set(ids)) == len(ids) == 18
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: False)
+    other = ranks(
+        2, batch_size=3, drop_last=True,
+        sampler=lambda rank: RandomSampler(range(N), generator=torch.Generator().manual_seed(rank)),
+    )  # fmt: skip
+    ids = [i for batches in other for batch in batches for i in batch.ids.tolist()]
+    assert len(set(ids)) < len(ids), "the generators of this test are alike"
+
+
 def test_a_sampler_that_shares_out_is_left_alone() -> None:
     def sampler(rank: int) -> DistributedSampler:
         return DistributedSampler(range(N), num_replicas=2, rank=rank, seed=4)
