@@ -12,3 +12,9 @@
 Each `by_*.py` does what one peer can do of them, in the way that its documentation teaches, with all threads
 or workers that are allowed. A peer that cannot do a job is left out of it, not bent to it.
 """
+
+if __name__ != "fieldloom.perf.peers":
+    raise ImportError(
+        "This folder is the package fieldloom.perf.peers: install the project (pip install -e .) "
+        "and import fieldloom.perf.peers"
+    )
