@@ -114,6 +114,7 @@ def open_shard(path: str, store: Store, spec: Spec) -> Shard:
 
 def make_index(path: str, store: Store, spec: Spec) -> Shard:
     """Look through a shard and store its index. Raises as `open_shard` does."""
+    _log.info("making the index of %s", path)
     stamp = store.stamp(path)
     scanned = scan(path, store, spec, stamp)
     head, place = save_index(path, spec.tag, stamp, scanned)
