@@ -1,6 +1,7 @@
 """How long a loader takes to start on a large packed data set, in what memory: measured on a sparse one."""
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from fieldloom.perf.spread import spread
 
 #: Samples of a batch of the loader that is started.
 BATCH = 64
@@ -69,23 +72,31 @@ def first_ids(n: int, batches: int) -> np.ndarray:
     return plan_epoch(n, None, shuffle=True, seed=0, epoch=0).ids[: batches * BATCH].astype(np.int64)
 
 
-def measure_start(n: int) -> dict[str, Any]:
-    """Start a loader on n samples in a process of its own.
+def measure_start(n: int, rounds: int = 3) -> dict[str, Any]:
+    """Start a loader on n samples, each time in a process of its own.
 
     Returns:
-        n; seconds from the constructor to the first batch, on the wall and of CPU time; resident memory above
-        that just before, when imports and a tiny loader were done, in MB (10^6 bytes): at its peak, and
-        behind the first batch.
+        n; seconds from the constructor to the first batch, on the wall and of CPU time, with their spread;
+        resident memory above that just before, when imports and a tiny loader were done, in MB (10^6 bytes),
+        the most of all rounds: at its peak, and behind the first batch; the machine's load average.
     """
     with tempfile.TemporaryDirectory(prefix="fieldloom-sparse-") as folder:
         path = f"{folder}/packed"
         # Batches that wait, are in work or are read ahead when the first one is there.
         write_sparse(path, n, first_ids(n, 16))
-        done = subprocess.run(
-            [sys.executable, "-m", "fieldloom.perf.packed_start", path], check=True, stdout=subprocess.PIPE
-        )
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+        command = [sys.executable, "-m", "fieldloom.perf.packed_start", path]
+        found: list[dict[str, Any]] = []
+        for _ in range(rounds):
+            done = subprocess.run(command, check=True, stdout=subprocess.PIPE)
+            found.append(json.loads(done.stdout.splitlines()[-1]))
+    timed = ("seconds", "cpu_s", "constructor_s")
+    most = ("peak_mb_above", "mb_above")
+    return (
+        {"n": found[0]["n"], "first_batch": found[0]["first_batch"]}
+        | {name: spread([row[name] for row in found], 3) for name in timed}
+        | {name: max(row[name] for row in found) for name in most}
+        | {"load_average": round(os.getloadavg()[0], 1)}
+    )
 
 
 def main(path: str) -> None:
