@@ -1,6 +1,7 @@
 """The loader inside Lightning, Accelerate and Ray Train, by the examples: ranks, steps and states."""
 
 import importlib.util
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -41,6 +42,7 @@ def launched(name: str, *options: str, torchrun: bool = True) -> str:
     done = subprocess.run(
         [sys.executable, *launch, str(EXAMPLES / f"{name}.py"), *options],
         capture_output=True, text=True, timeout=550, check=False,
+        env={**os.environ, "RAY_USAGE_STATS_ENABLED": "0"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from kernel_cases import photo
-from promises import by_sample, check_resume
+from promises import by_sample, check_resume, check_worlds
 from torch.utils.data import (
     BatchSampler,
     DistributedSampler,
@@ -159,6 +159,10 @@ def ranks(world: int, **options: Any) -> list[list[fl.Batch]]:
             found.append(list(some))
             assert len(found[-1]) == len(some)
     return found
+
+
+def test_a_samplers_state_moves_to_another_world_size() -> None:
+    check_worlds(lambda **options: loader(sampler=RandomSampler(range(N), generator=generator()), **options))
 
 
 def test_a_sampler_is_shared_out() -> None:
