@@ -239,3 +239,10 @@ def test_a_large_label_is_refused(tmp_path: Path) -> None:
 def test_wrong_options(options: dict[str, Any]) -> None:
     with pytest.raises(errors.ArgumentError):
         ShardSource(**{"shards": []} | options)
+
+
+def test_num_classes_holds_for_a_source_that_was_opened_before(tmp_path: Path) -> None:
+    source = ShardSource(write_shards(tmp_path, 20))
+    assert open_source(source, num_classes=3) is source
+    with pytest.raises(errors.LabelError, match="label 2"):
+        open_source(source, num_classes=2)

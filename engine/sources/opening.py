@@ -106,7 +106,7 @@ def _checked(source: Source, num_classes: int | None) -> Source:
             f"{type(source).__name__}.targets is {shown}",
             why=f"integers of shape ({len(source)},) or float32 of shape ({len(source)}, k) are needed",
         )
-    if getattr(source, "labels_checked", False):
+    if getattr(source, "labels_checked", False) and (rows or num_classes is None):
         return source
     if not rows:
         check_labels(column, num_classes, source.name)
