@@ -17,7 +17,7 @@ from .gpu import watching_gpu
 from .limits import memory_gigabytes_per_s
 from .ours import OurTarget, StageClock
 from .probes import peak_tree_megabytes
-from .rounds import WARM_BATCHES, Round, Watch, measure_rounds
+from .rounds import WARM_BATCHES, Round, Watch, measure_round, measure_rounds
 from .settings import Settings
 from .stages import Ablation
 from .stream import Stream
@@ -38,7 +38,7 @@ class Plan:
         seconds: How long the loader is measured, all rounds together; not used with `batches`.
         batches: How many batches to measure instead.
         n_rounds: Rounds into which that is cut.
-        step: A training step: called with each batch of as many further rounds.
+        step: A training step: called with each batch of further rounds, half as long, between the others.
         ideal: Also run the step on cached batches, as behind a perfect loader.
         sweep: Settings to measure besides.
         against: Peers to measure besides, with the same recipe on the same data.
@@ -227,22 +227,29 @@ def _measure(target: Target, plan: Plan, tell: Tell) -> Profile:
         def told(part: float, rate: float) -> None:
             tell(f"measuring {target.name}", part, rate)
 
+        trained: list[Round] = []
+
+        def train(n_batches: int | None, limit_s: float | None) -> None:
+            found = measure_round(
+                stream, watch, n_batches=n_batches, limit_s=None if limit_s is None else limit_s / 2,
+                step=plan.step, tell=lambda part, rate: tell("with the training step", part, rate),
+            )  # fmt: skip
+            if found is not None:
+                trained.append(found)
+            for _ in range(_warm_batches(iterable)):  # the queue filled during the steps
+                stream.next()
+
         rounds = measure_rounds(
-            stream, watch, seconds=plan.seconds, batches=plan.batches, n_rounds=plan.n_rounds, tell=told
-        )
+            stream, watch, seconds=plan.seconds, batches=plan.batches, n_rounds=plan.n_rounds, tell=told,
+            between=None if plan.step is None else train,
+        )  # fmt: skip
         if not rounds:
             raise ArgumentError.make(
                 f"cannot measure {target.name}",
                 why=f"it gave {stream.batches} batches and then ended for good",
                 remedy="Name a function that makes the iterable, or make it longer.",
             )
-        trained: list[Round] = []
         ideal_per_s = None
-        if plan.step is not None:
-            trained = measure_rounds(
-                stream, watch, seconds=plan.seconds / 2, batches=plan.batches, n_rounds=min(plan.n_rounds, 2),
-                step=plan.step, tell=lambda part, rate: tell("with the training step", part, rate),
-            )  # fmt: skip
         if plan.ideal and plan.step is not None:
             while len(cached) < CACHED_BATCHES and (batch := stream.next()) is not None:
                 cached.append(batch)

@@ -7,7 +7,7 @@ from typing import Any
 
 from . import svg
 from .report_style import COLORS, style
-from .report_text import headline
+from .report_text import headline, read_figure
 from .timeline import CONSUMER, PRODUCER, Span, Timeline
 
 Report = dict[str, Any]
@@ -65,6 +65,7 @@ def _verdict(report: Report) -> str:
 def _tiles(report: Report) -> str:
     rates = report["images_per_s_rounds"]
     cores = report["machine"]["cores"]
+    read, disk = read_figure(report)
     tiles = [
         (
             f"{report['images_per_s']:,.0f}",
@@ -79,7 +80,7 @@ def _tiles(report: Report) -> str:
         ),
         (f"{report['peak_memory_mb']:,.0f} MB", "peak memory", "process and children"),
         (f"{report['busy_cores']:.1f} of {cores}", "cores busy", _others(report)),
-        (f"{report['read_mb_per_s']:,.1f} MB/s", "read", f"{report['disk_mb_per_s']:,.1f} from a disk"),
+        (read, "read", disk),
         (f"{report['output_mb_per_s']:,.0f} MB/s", "delivered", "tensors"),
     ]
     if report["queue"] is not None:

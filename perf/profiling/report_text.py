@@ -71,11 +71,7 @@ def _figures(report: Report) -> list[tuple[str, str, str]]:
             "from the constructor, kernels compiled",
         ),
         ("warm-up", f"{report['warm_up_s']:.2f} s", "imports and kernels, cached on disk"),
-        (
-            "read",
-            f"{report['read_mb_per_s']:,.1f} MB/s",
-            f"{report['disk_mb_per_s']:,.1f} MB/s of it from a disk",
-        ),
+        ("read", *read_figure(report)),
         ("delivered", f"{report['output_mb_per_s']:,.1f} MB/s", "tensors"),
         ("peak memory", f"{report['peak_memory_mb']:,.0f} MB", "the process and its children"),
     ]
@@ -91,6 +87,13 @@ def _figures(report: Report) -> list[tuple[str, str, str]]:
             ("GPU memory", f"{gpu['memory_mb']:,.0f} MB", "of all programs"),
         ]
     return rows
+
+
+def read_figure(report: Report) -> tuple[str, str]:
+    """What was read a second, and how much of it came from a disk."""
+    if report["read_mb_per_s"] < 0.01:
+        return "-", "none was seen: mapped files are not"
+    return f"{report['read_mb_per_s']:,.1f} MB/s", f"{report['disk_mb_per_s']:,.1f} MB/s of it from a disk"
 
 
 def _stages(report: Report) -> list[tuple[str, ...]]:

@@ -128,8 +128,13 @@ def measure_rounds(
     n_rounds: int,
     step: Callable[[Any], None] | None = None,
     tell: Tell = lambda part, rate: None,
+    between: Callable[[int | None, float | None], None] | None = None,
 ) -> list[Round]:
-    """Measure `seconds` or `batches` in `n_rounds` rounds; fewer where the stream ends."""
+    """Measure `seconds` or `batches` in `n_rounds` rounds; fewer where the stream ends.
+
+    `between` is called behind each round with its batches or its seconds, whichever was given: what is to
+    be compared with the rounds is measured in the same minutes.
+    """
     rounds: list[Round] = []
     for index in range(n_rounds):
         share = None if batches is None else batches // n_rounds + (index < batches % n_rounds)
@@ -144,4 +149,6 @@ def measure_rounds(
         if found is None:
             break
         rounds.append(found)
+        if between is not None:
+            between(share, limit_s)
     return rounds

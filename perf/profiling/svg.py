@@ -107,9 +107,24 @@ def lines(series: Sequence[Line], label: str, x_name: str, y_name: str, ticks: S
                     f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" class="dot {line.color}">'
                     f"<title>{escape(line.name)}, {x_name} {at:,.6g}: {value:,.0f}</title></circle>"
                 )
-        if len(series) > 1:
-            body.append(text(placed[-1][0] + 9, placed[-1][1] + 4, line.name, "s"))
+    if len(series) > 1:
+        ends = [place(*line.points[-1]) for line in series]
+        for line, (x, _), y in zip(series, ends, apart([y for _, y in ends]), strict=True):
+            body.append(text(x + 9, y + 4, line.name, "s"))
     return chart(height, body, label)
+
+
+def apart(heights: Sequence[float], room: float = 14.0) -> list[float]:
+    """The same heights in the same order from top to bottom, at least `room` from each other.
+
+    Example:
+        >>> apart([50.0, 100.0, 98.0])
+        [50.0, 112.0, 98.0]
+    """
+    found, last = list(heights), float("-inf")
+    for index in sorted(range(len(found)), key=lambda k: heights[k]):
+        last = found[index] = max(found[index], last + room)
+    return found
 
 
 def nice_steps(most: float, n: int = 4) -> list[float]:
