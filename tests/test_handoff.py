@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fieldloom.handoff import Closed, Handoff
+from fieldloom.handoff import Closed, Gone, Handoff
 
 
 def in_thread(act) -> tuple[threading.Thread, list]:
@@ -89,3 +89,29 @@ def test_close_drops_what_waits() -> None:
     del item
     queue.close()
     assert alive() is None
+
+
+def test_get_gives_up() -> None:
+    queue: Handoff[int] = Handoff(1)
+    with pytest.raises(TimeoutError):
+        queue.get(0.01)
+    queue.put(3)
+    assert queue.get(0.01) == 3
+    assert queue.waited_get_s >= 0.01
+
+
+def test_a_producer_that_is_gone_is_noticed() -> None:
+    queue: Handoff[int] = Handoff(2)
+    queue.put(1)
+    assert queue.get(alive=lambda: False) == 1, "what it left behind comes first"
+    with pytest.raises(Gone):
+        queue.get(alive=lambda: False)
+    looks: list[int] = []
+    with pytest.raises(Gone):
+        queue.get(alive=lambda: looks.append(1) is None and len(looks) < 3)
+    assert len(looks) == 3
+    assert not queue.closed
+    queue.close()
+    assert queue.closed
+    with pytest.raises(Closed):
+        queue.get(alive=lambda: False)
