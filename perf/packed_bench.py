@@ -31,6 +31,12 @@ class _Process(JobProcess):
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self._send(setting)
 
+    def close(self) -> None:
+        """End the process."""
+        super().close()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+
 
 def run(
     path: str,
