@@ -79,4 +79,4 @@ def seal_caches() -> None:
         return original(self, signature, target)
 
     load_overload.seals = True  # type: ignore[attr-defined]
-    Cache.load_overload = load_overload
+    Cache.load_overload = load_overload  # type: ignore[method-assign]

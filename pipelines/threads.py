@@ -120,8 +120,9 @@ class DaemonPool(Executor):
     def __del__(self) -> None:
         # No lock: the collector may run this anywhere. `SimpleQueue.put` is made for that.
         crew = getattr(self, "_crew", None)
-        for _ in () if crew is None or self._closed else crew.threads:
-            crew.tasks.put(None)
+        if crew is not None and not self._closed:
+            for _ in crew.threads:
+                crew.tasks.put(None)
 
     def _start(self, crew: _Crew) -> None:
         crew.threads = [thread for thread in crew.threads if thread.is_alive()]
