@@ -1,11 +1,16 @@
 """The verdict names the largest part, what a step needs, and a knob that can be turned."""
 
 import doctest
+from dataclasses import fields
 from typing import Any
 
 import pytest
 
 from fieldloom.perf.profiling import counting, svg, sweep, verdict
+from fieldloom.perf.profiling.profile import Profile
+from fieldloom.perf.profiling.report import restart_ms, verdict_of
+from fieldloom.perf.profiling.rounds import Round
+from fieldloom.perf.profiling.stages import Ablation
 from fieldloom.perf.profiling.verdict import Evidence, judge
 
 
@@ -24,6 +29,7 @@ def evidence(parts: dict[str, float], **known: Any) -> Evidence:
         ({"decode": 3.0}, {"waited_share": 0.05}, "consumer", "95 % of the time"),
         ({"handoff": 3.0}, {}, "handoff", "larger batches"),
         ({"copy": 3.0}, {}, "copy", "uint8"),
+        ({"restart": 3.0}, {"kind": "torch"}, "restart", "persistent_workers=True"),
         ({"compute": 3.0}, {}, "compute", "cannot be seen into"),
         ({}, {}, "unknown", "cannot be told apart"),
         ({}, {"images_per_s": 0.0}, "unknown", "no batch was produced"),
@@ -69,3 +75,26 @@ def test_the_examples(module: Any) -> None:
     found = doctest.testmod(module)
     assert found.attempted
     assert not found.failed
+
+
+def round_of(images: int, batches: int, waited_s: float, restarts: int, restarted_s: float) -> Round:
+    known = {field.name: 0 for field in fields(Round)}
+    known |= {"images": images, "batches": batches, "waited_s": waited_s, "wall_s": waited_s, "stages": {}}
+    return Round(**{**known, "restarts": restarts, "restarted_s": restarted_s})  # type: ignore[arg-type]
+
+
+def profile_of(*rounds: Round, restarts_workers: bool) -> Profile:
+    known: dict[str, Any] = dict.fromkeys(field.name for field in fields(Profile))
+    target = {"kind": "torch", "name": "x", "batch_size": 4, "restarts_workers": restarts_workers}
+    parts = Ablation((), parts={"decode": 2.0})
+    known |= {"rounds": rounds, "target": target, "ablation": parts, "cores": 2, "workers": 2, "points": ()}
+    return Profile(**known)
+
+
+@pytest.mark.parametrize(("restarts_workers", "bound"), [(True, "restart"), (False, "decode")])
+def test_workers_that_start_anew_with_each_epoch(restarts_workers: bool, bound: str) -> None:
+    """Ten batches in 2.6 s, of which the first ones of two epochs took 1 s each, and eight 75 ms."""
+    result = profile_of(round_of(40, 10, 2.6, 2, 2.0), restarts_workers=restarts_workers)
+    assert restart_ms(result) == pytest.approx(1e3 * (2.0 - 2 * 0.075) / 40)
+    assert verdict_of(result).bound == bound
+    assert restart_ms(profile_of(round_of(40, 10, 2.6, 0, 0.0), restarts_workers=True)) == 0
