@@ -93,8 +93,8 @@ def profile_of(*rounds: Round, restarts_workers: bool) -> Profile:
 
 @pytest.mark.parametrize(("restarts_workers", "bound"), [(True, "restart"), (False, "decode")])
 def test_workers_that_start_anew_with_each_epoch(restarts_workers: bool, bound: str) -> None:
-    """Ten batches in 2.6 s, of which the first ones of two epochs took 1 s each, and eight 75 ms."""
+    """Ten batches in 2.6 s: the first ones of two epochs took 1 s each, eight 75 ms by two workers."""
     result = profile_of(round_of(40, 10, 2.6, 2, 2.0), restarts_workers=restarts_workers)
-    assert restart_ms(result) == pytest.approx(1e3 * (2.0 - 2 * 0.075) / 40)
+    assert restart_ms(result) == pytest.approx(1e3 * (2.0 - 2 * 2 * 0.075) / 40)
     assert verdict_of(result).bound == bound
     assert restart_ms(profile_of(round_of(40, 10, 2.6, 0, 0.0), restarts_workers=True)) == 0

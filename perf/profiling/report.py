@@ -40,13 +40,17 @@ def evidence_of(result: Profile) -> Evidence:
 
 
 def restart_ms(result: Profile) -> float:
-    """Milliseconds an image that the beginnings of epochs are waited for, beyond any other batch."""
+    """Milliseconds an image that the beginnings of epochs are waited for, beyond what any batch takes.
+
+    With w workers a batch comes every 1/w of the time that one worker needs for it, but the first of an epoch
+    takes all of that time: this is no fault of starting.
+    """
     restarts, batches = sum(r.restarts for r in result.rounds), sum(r.batches for r in result.rounds)
     if not 0 < restarts < batches:  # nothing to compare it to
         return 0.0
     restarted = sum(r.restarted_s for r in result.rounds)
     others = (sum(r.waited_s for r in result.rounds) - restarted) / (batches - restarts)
-    return 1e3 * max(restarted - restarts * others, 0.0) / result.n_images
+    return 1e3 * max(restarted - restarts * others * max(result.workers or 1, 1), 0.0) / result.n_images
 
 
 def verdict_of(result: Profile) -> Verdict:

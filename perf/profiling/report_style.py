@@ -29,14 +29,14 @@ p{margin:0 0 10px}
 .sub{color:var(--ink2);margin:2px 0 18px}
 .note{color:var(--ink2);font-size:13.5px}
 section{background:var(--card);border:1px solid var(--line);border-radius:10px;
-padding:18px 20px;margin:16px 0}
+padding:18px 20px;margin:16px 0;overflow-x:auto}
 .verdict{border-left:5px solid var(--accent);font-size:16.5px}
 .verdict p{margin:0}
 .tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:14px}
 .tile b{display:block;font-size:24px;font-weight:600;letter-spacing:-.02em;font-variant-numeric:tabular-nums}
 .tile span{display:block;color:var(--ink2);font-size:13px}
 .tile i{display:block;color:var(--ink3);font-size:12px;font-style:normal}
-svg{width:100%;height:auto;display:block;margin:8px 0}
+svg{width:100%;min-width:600px;height:auto;display:block;margin:8px 0}
 svg text{font-family:inherit;fill:var(--ink2)}
 .t{font-size:13px}.v{font-size:13px;font-variant-numeric:tabular-nums}.s{font-size:11.5px}
 svg .v{fill:var(--ink)}
@@ -48,6 +48,8 @@ rect:hover,circle:hover{opacity:.75}
 table{border-collapse:collapse;width:100%;font-size:13.5px;margin-top:8px}
 th{font-weight:500;color:var(--ink2);text-align:right;border-bottom:1px solid var(--line);padding:4px 10px}
 td{text-align:right;padding:4px 10px;border-bottom:1px solid var(--line);font-variant-numeric:tabular-nums}
+td{white-space:nowrap}
+td.w{white-space:normal;min-width:130px}
 td.w,th.w{text-align:left}
 th:first-child,td:first-child{text-align:left;padding-left:0;white-space:nowrap}
 tr:last-child td{border-bottom:0}
