@@ -80,7 +80,7 @@ class Resumable:
                 why="ids, order, weights or strengths differ here",
                 remedy="Load all of the state, arrays included, into a loader with the same selector.",
             )
-        if batch > self._steps(self._epoch):
+        if batch and batch > self._steps(self._epoch):
             raise StateError.make(
                 f"a state behind batch {batch}",
                 why=f"its epoch has {self._steps(self._epoch)} batches",
