@@ -1,7 +1,6 @@
 """Masks of pixel ids: decoded so that every id stays what it was."""
 
 import io
-import warnings
 from typing import Any
 
 import numpy as np
@@ -56,24 +55,23 @@ def _decode(data: np.ndarray, max_pixels: int) -> np.ndarray:
     from PIL import Image, ImageOps
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data.data), formats=_FORMATS) as image:
-                if image.width * image.height > max_pixels:
-                    raise LimitError.make(
-                        "cannot decode the mask",
-                        why=f"it has {image.width} x {image.height} pixels, the limit is {max_pixels}",
-                        remedy="Raise max_pixels, or leave the sample out.",
-                    )
-                if image.mode not in _MODES:
-                    raise DecodeError.make(
-                        "cannot use the mask",
-                        why=f"its pixels are {image.mode}, and ids are gray or a palette's indices",
-                        remedy="Store ids as a gray or palette PNG.",
-                    )
-                image.load()
-                spread = _spread(image, data)
-                array = np.asarray(ImageOps.exif_transpose(image))
+        # Warnings stay on: their filters belong to the process, and threads that swap them leave them swapped.
+        with Image.open(io.BytesIO(data.data), formats=_FORMATS) as image:
+            if image.width * image.height > max_pixels:
+                raise LimitError.make(
+                    "cannot decode the mask",
+                    why=f"it has {image.width} x {image.height} pixels, the limit is {max_pixels}",
+                    remedy="Raise max_pixels, or leave the sample out.",
+                )
+            if image.mode not in _MODES:
+                raise DecodeError.make(
+                    "cannot use the mask",
+                    why=f"its pixels are {image.mode}, and ids are gray or a palette's indices",
+                    remedy="Store ids as a gray or palette PNG.",
+                )
+            image.load()
+            spread = _spread(image, data)
+            array = np.asarray(ImageOps.exif_transpose(image))
     except SampleError:
         raise
     except Image.DecompressionBombError as error:

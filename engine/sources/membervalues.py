@@ -2,7 +2,6 @@
 
 import io
 import json
-import warnings
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,8 @@ from numpy.typing import NDArray
 from fieldloom.errors import DecodeError
 
 _TEXTS = ("txt", "text", "transcript")
+#: A number of more digits is no class: its bytes are left as they are.
+_MOST_DIGITS = 18
 _REMEDY = 'Repair it, or pass on_bad_sample="skip" or "substitute".'
 
 
@@ -32,8 +33,8 @@ def member_value(field: str, data: NDArray[np.uint8]) -> Any:
     plain = data.tobytes()
     if kind == "npy":
         return _array(field, plain)
-    if kind == "cls" and plain.strip().isdigit():
-        return int(plain[:18])
+    if kind == "cls" and plain.strip().isdigit() and len(plain.strip()) <= _MOST_DIGITS:
+        return int(plain)
     if kind in _TEXTS or kind == "json":
         try:
             return json.loads(plain) if kind == "json" else plain.decode("utf-8")
@@ -46,24 +47,22 @@ def _array(field: str, data: bytes) -> NDArray[Any]:
     """A .npy file; NumPy's own reader takes memory for whatever shape the header claims."""
     file = io.BytesIO(data)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            version = npy.read_magic(file)
-            read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-            shape, by_columns, dtype = read(file)
-    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError, OverflowError) as error:
+        version = npy.read_magic(file)
+        read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+        shape, by_columns, dtype = read(file)
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError, OverflowError, Warning) as error:
         raise _bad(field, str(error)) from None
     rest = len(data) - file.tell()
     n_items = 1
     for length in shape:
-        n_items *= length
+        n_items *= int(length)  # True passes for a length, too
     if dtype.hasobject or dtype.itemsize == 0 or min(shape, default=0) < 0:
         raise _bad(field, f"it is an array of {dtype}, and only plain numbers and text are read")
     needed = n_items * dtype.itemsize
     if needed != rest:
         raise _bad(field, f"shape {shape} of {dtype} takes {needed} bytes, and {rest} follow")
     flat = np.frombuffer(data, dtype, n_items, file.tell()).copy()
-    return flat.reshape(shape, order="F" if by_columns else "C")
+    return flat.reshape([int(length) for length in shape], order="F" if by_columns else "C")
 
 
 def _bad(field: str, why: str) -> DecodeError:
