@@ -155,7 +155,10 @@ class DataLoader(Steered, Resumable, Replayed, TorchNames):
             timeout_s=timeout_s,
         )  # fmt: skip
         self.batch_size = whole_number("", "batch_size", batch_size, 1, 65536)
-        self.shuffle, self.drop_last = flag("", "shuffle", shuffle is not None and shuffle), flag("", "drop_last", drop_last)
+        self.shuffle, self.drop_last = (
+            flag("", "shuffle", shuffle is not None and shuffle),
+            flag("", "drop_last", drop_last),
+        )
         self.seed = whole_number("", "seed", own["seed"], 0, 2**64 - 1)
         self.threads = thread_count(own["threads"])
         self._prefetch = whole_number("", "prefetch", own["prefetch"], 1, 64)
