@@ -13,21 +13,25 @@ of its own: `fn.random_field_warp`, `fn.color_field`, `fn.equalize`, ... (`dir(f
 **Random numbers.** A sample's are a function of its seed, epoch, id and occurrence: `fieldloom.augment` with
 the same gives the same bits. All operators take these options:
 
-* `ids`: a node of one integer for each sample, 0 to 2**32 - 1. Pure: whatever the order, the batch size, the
-  shard or the executor. With `readers.file(files=..., labels=range(n))` the labels are ids; `source_ids`
-  makes ids of files' names. None: samples are numbered in the order in which this operator sees them, so what
-  a file gets depends on shuffling and sharding, and under a condition on how many samples came this way.
+* `ids`: a node of one integer for each sample, 0 to 2**32 - 1. With `epoch`, what a sample gets depends on
+  nothing else: not on the order, the batch size, the shard or the executor. With
+  `readers.file(files=..., labels=range(n))` the labels are ids; `source_ids` makes ids of files' names. None:
+  samples are numbered in the order in which this operator sees them, so what a file gets depends on shuffling
+  and sharding, and under a condition on how many samples came this way.
 * `epoch`: an integer 0 to 2**32 - 1, or a node of one for each sample. None with `epoch_size`: the number of
   samples before this one, divided by it (and the rest is the automatic id). None with `ids` alone: how often
   this operator has seen the id before. None without any: 0, since numbers do not come again.
+* Several processes count each for themselves. Without `ids` they draw the same numbers for their samples:
+  give each another seed. With `ids` alone, a file that another process reads in the next epoch (as DALI's
+  shards go around) gets the same numbers again: give `epoch` or `epoch_size`.
 * `seed`: 0 to 2**64 - 1, or a node that is equal for all samples of a batch. None: the pipeline's, else 0.
 * `occurrences`: a node; which repeat of its id within the epoch a sample is, 0 to 255.
 * `strength`: a number from 0 to 4, or a node; scales what is drawn, as `DataLoader.select(strength=...)`.
 
 What is counted lives in the operator and is lost with it: a pipeline that is built again, or restored from
-DALI's checkpoint, counts from 0. `reset()` of the pipeline changes nothing. Give `ids` and `epoch` where that
-matters. Two operators of one kind with one seed draw the same numbers for the same samples, which keeps pairs
-of images together; give one of them another seed where that is not wanted.
+DALI's checkpoint, counts from 0 (`positions` from `first`). `reset()` of the pipeline changes nothing. Give
+`ids` and `epoch` where that matters. Two operators of one kind with one seed draw the same numbers for the
+same samples, which keeps pairs of images together; give one of them another seed where that is not wanted.
 
 **Output.** `size`: int or (height, width); None: each image keeps its own. `dtype`: "float32", "float16" or
 "uint8", also as DALI's, NumPy's or torch's type. `layout`: "CHW" or "HWC". `border`, `fill`: as the loader's.
@@ -43,6 +47,7 @@ it, which ends that pipeline, as every operator's error does.
 
 import hashlib
 from collections.abc import Callable, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -54,7 +59,7 @@ from fieldloom.errors import ArgumentError
 from fieldloom.pipelines import fn_host
 from fieldloom.pipelines.compiling import recipes
 from fieldloom.pipelines.fn_graph import HOST, augmented, with_pixels
-from fieldloom.pipelines.fn_keys import KeyOptions, Samples, check_nodes
+from fieldloom.pipelines.fn_keys import KeyOptions, Samples, check_nodes, whole
 from fieldloom.pipelines.fn_operations import make_operator
 from fieldloom.pipelines.fn_passes import Form, Passes
 from fieldloom.pipelines.fn_pixels import LAYOUTS, PixelOperation
@@ -177,24 +182,26 @@ def crop_windows(
 
 
 @do_not_convert
-def positions(like: DataNode, *, epoch_size: int | None = None) -> tuple[DataNode, DataNode]:
+def positions(like: DataNode, *, epoch_size: int | None = None, first: int = 0) -> tuple[DataNode, DataNode]:
     """The automatic ids and epochs as nodes, for several operators, or to be handed on with the batch.
 
     Args:
         like: Any node on the CPU with as many samples; its values do not matter.
         epoch_size: Samples of an epoch; None: numbers go on, and the epoch stays 0.
+        first: Samples that came before: of a pipeline that goes on from a checkpoint.
 
     Returns:
-        ids, epochs: int64 (1,) each. They count what came since the pipeline was built: with an `epoch_size`
+        ids, epochs: int64 (1,) each. They count what came since the pipeline was built; with an `epoch_size`
         that is the reader's, ids are places within the epoch (of shuffled files: not always the same file's).
 
     Raises:
         ArgumentError: While the graph is built: an argument is of a wrong type or range.
     """
     KeyOptions(epoch_size=epoch_size).inputs()
+    first = whole("first", first, least=0)
     check_nodes({"like": like}, lambda name: HOST)
     counted: Any = _dali.python_function(
-        like, function=fn_host.Positions(epoch_size), batch_processing=True, num_outputs=2
+        like, function=fn_host.Positions(epoch_size, first), batch_processing=True, num_outputs=2
     )
     ids, epochs = counted
     return ids, epochs
@@ -208,8 +215,9 @@ def source_ids(data: DataNode) -> DataNode:
         data: A node on the CPU that comes from a reader of files; operators hand a sample's source on.
 
     Returns:
-        int64 (1,): `id_of` the source as DALI names it. Names share 32 bits, so that among a million files
-        some hundred pairs have one id, and then one sequence of random numbers.
+        int64 (1,): `id_of` the source as DALI names it: the path as the reader got it, so that files that
+        are moved, or named by another `file_root`, get other ids. Names share 32 bits, so that among a
+        million files some hundred pairs have one id, and then one sequence of random numbers.
 
     Raises:
         ArgumentError: While the graph is built: not a node on the CPU. While it runs: a sample has no source.
@@ -292,7 +300,9 @@ def per_pixel(
 def __getattr__(name: str) -> Callable[..., Any]:
     named = None if name.startswith("_") else recipes().operations().get(name)
     if named is None:
-        raise AttributeError(f"module {__name__!r} has no operator {name!r}")
+        near = [] if name.startswith("_") else get_close_matches(name, __dir__(), 1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise AttributeError(f"module {__name__!r} has no operator {name!r}{hint}")
     operator: Callable[..., Any] = make_operator(named, augmented)
     globals()[name] = operator
     return operator

@@ -221,8 +221,8 @@ def units_of(drawn: Drawn, operation: PixelOperation) -> np.ndarray:
 class Positions:
     """The function of an operator that counts samples."""
 
-    def __init__(self, epoch_size: int | None) -> None:
-        self._keys = KeyInputs({"seed": 0, "epoch": None, "strength": None}, epoch_size)
+    def __init__(self, epoch_size: int | None, first: int = 0) -> None:
+        self._keys = KeyInputs({"seed": 0, "epoch": None, "strength": None}, epoch_size, first)
 
     def __call__(self, batch: Samples) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Ids and epochs, int64 (1,) each."""

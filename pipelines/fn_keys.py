@@ -76,10 +76,7 @@ class KeyOptions:
         """
         seed = _pipeline_seed() if self.seed is None else self.seed
         if self.epoch_size is not None:
-            if not hasattr(self.epoch_size, "__index__") or isinstance(self.epoch_size, bool):
-                raise _wrong("epoch_size", self.epoch_size, "a whole number from 1 on")
-            if int(self.epoch_size) < 1:
-                raise _wrong("epoch_size", self.epoch_size, "a whole number from 1 on")
+            whole("epoch_size", self.epoch_size, least=1)
             if self.epoch is not None:
                 raise ArgumentError.make(
                     "epoch and epoch_size together",
@@ -120,11 +117,12 @@ class KeyInputs:
     Args:
         constants: Those of seed, epoch and strength that are no inputs.
         epoch_size: Samples of an epoch, where epochs are counted by position.
+        first: Position of the first sample.
     """
 
-    def __init__(self, constants: dict[str, Any], epoch_size: int | None) -> None:
+    def __init__(self, constants: dict[str, Any], epoch_size: int | None, first: int = 0) -> None:
         self._constants, self._epoch_size = constants, epoch_size
-        self._position = 0
+        self._position = first
         self._visits = Visits()
 
     def take(self, inputs: dict[str, Samples], n: int) -> Drawn:
@@ -251,6 +249,17 @@ def check_nodes(nodes: dict[str, Any], devices: Callable[[str], tuple[str, ...]]
                 why="it is read on the host",
                 remedy='Take it with device="cpu", or move the node with .cpu().',
             )
+
+
+def whole(name: str, value: Any, *, least: int) -> int:
+    """An option that is a whole number; also NumPy's.
+
+    Raises:
+        ArgumentError: Another type, or less than `least`.
+    """
+    if not hasattr(value, "__index__") or isinstance(value, bool) or int(value) < least:
+        raise _wrong(name, value, f"a whole number from {least} on")
+    return int(value)
 
 
 def _pipeline_seed() -> int:

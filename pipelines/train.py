@@ -1,8 +1,10 @@
 """A ready DALI pipeline for training, with our kernels in it."""
 
+import inspect
 import math
 import os
 import re
+from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -39,6 +41,7 @@ def train_pipeline(
     prefetch: int = 2,
     reader: str = "Reader",
     direct: bool | None = None,
+    first_batch: int | None = None,
     **options: Any,
 ) -> Any:
     """A built `nvidia.dali.Pipeline`: reads files, decodes what the recipe needs of them, and augments.
@@ -70,7 +73,10 @@ def train_pipeline(
         prefetch: Batches that DALI works on ahead.
         reader: Name of the reader, which iterators ask for its length.
         direct: As for `fieldloom.pipelines.fn.fused`.
-        **options: More arguments of `nvidia.dali.Pipeline`.
+        first_batch: Batches that came before, of a pipeline that goes on: from `checkpoint=`, which saves the
+            order but not their number, and so needs it; or from the start of an epoch, in which case files
+            come in the order of the first epochs, and images are those of this one.
+        **options: More arguments of `nvidia.dali.Pipeline`, such as `enable_checkpointing`.
 
     Returns:
         The pipeline. Outputs: images; labels, int64 (1,) or rows as given; ids, int32 (1,), if asked for.
@@ -83,7 +89,7 @@ def train_pipeline(
 
     Exactness: an image is `fieldloom.augment(decoded, id=..., epoch=..., seed=seed)` for its id, the file's
     place in the folder as the loader counts it, and the number of epochs before. Both are functions of how
-    many samples came since the pipeline was built, and of nothing else.
+    many samples came since the pipeline was built (and of `first_batch`), and of nothing else.
     """
     # Crops of ever different sizes fragment malloc's arenas (see ARCHITECTURE.md); read once, when DALI
     # starts.
@@ -93,12 +99,18 @@ def train_pipeline(
     from nvidia.dali.pipeline import Pipeline
 
     from fieldloom.pipelines import fn
+    from fieldloom.pipelines.fn_keys import whole
 
-    _check_counts(batch_size=batch_size, threads=threads, shards=shards, prefetch=prefetch)
-    if isinstance(shard, bool) or not isinstance(shard, int) or not 0 <= shard < shards:
+    counts = {"batch_size": batch_size, "threads": threads, "shards": shards, "prefetch": prefetch}
+    batch_size, threads, shards, prefetch = (whole(*each, least=1) for each in counts.items())
+    if whole("shard", shard, least=0) >= shards:
         raise ArgumentError.make(f"shard={shard!r} of {shards}", why=f"not from 0 to {shards - 1}")
     if decode not in DECODE:
         raise ArgumentError.make(f"decode={decode!r}", why="not known", remedy='Pass "windows" or "whole".')
+    _check_flags(shuffle=shuffle, with_ids=with_ids, check=check)
+    if not isinstance(reader, str) or not reader:
+        raise ArgumentError.make(f"reader={reader!r}", why="not a name")
+    _check_options(options)
     index = _device_index(device)
     files = recipes().files(data)
     if check:
@@ -110,7 +122,8 @@ def train_pipeline(
         )
     order = _order(seed, n) if shuffle else np.arange(n)
     share = math.ceil(n / shards)
-    per_epoch = math.ceil(share / batch_size) * batch_size  # the reader fills up shards and batches
+    batches = math.ceil(share / batch_size)  # the reader fills up shards and batches
+    first = _first(first_batch, batches, options)
 
     pipe = Pipeline(batch_size, threads, index, prefetch_queue_depth=prefetch, **options)
     with pipe:
@@ -118,7 +131,7 @@ def train_pipeline(
             files=[files.names[i] for i in order], labels=order.tolist(), name=reader, pad_last_batch=True,
             shuffle_after_epoch=shuffle, shard_id=shard, num_shards=shards,
         )  # fmt: skip
-        _, epoch = fn.positions(ids, epoch_size=per_epoch)
+        _, epoch = fn.positions(ids, epoch_size=batches * batch_size, first=first * batch_size)
         keys: dict[str, Any] = {"ids": ids, "epoch": epoch, "seed": seed}
         where = "cpu" if index is None else "mixed"
         form: dict[str, Any] = {
@@ -206,7 +219,51 @@ def _device_index(device: str | int) -> int | None:
     return None if device == "cpu" else int(match[1] or 0)
 
 
-def _check_counts(**counts: Any) -> None:
-    for name, value in counts.items():
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ArgumentError.make(f"{name}={value!r}", why="not a whole number from 1 on")
+def _first(first_batch: Any, batches: int, options: dict[str, Any]) -> int:
+    """Batches that came before; `batches` are those of an epoch."""
+    from fieldloom.pipelines.fn_keys import whole
+
+    restored = options.get("checkpoint") is not None
+    if first_batch is None:
+        if restored:
+            raise ArgumentError.make(
+                "checkpoint without first_batch",
+                why="it holds the order of files, not how many batches came, and so not the epoch",
+                remedy="Pass first_batch=, the number of batches that were taken before it was made.",
+            )
+        return 0
+    first = whole("first_batch", first_batch, least=0)
+    if not restored and first % batches:
+        raise ArgumentError.make(
+            f"first_batch={first} without a checkpoint",
+            why=f"an epoch has {batches} batches, and files are read from the start of one",
+            remedy=f"Pass a multiple of {batches}, or checkpoint=.",
+        )
+    return first
+
+
+def _check_flags(**flags: Any) -> None:
+    for name, value in flags.items():
+        if not isinstance(value, bool):
+            raise ArgumentError.make(f"{name}={value!r}", why="not True or False")
+
+
+def _check_options(options: dict[str, Any]) -> None:
+    """What is left for DALI's pipeline: refused here, since DALI's own refusal leaves half a pipeline."""
+    from nvidia.dali.pipeline import Pipeline
+
+    ours = {"num_threads": "threads", "device_id": "device", "prefetch_queue_depth": "prefetch"}
+    known = sorted(set(inspect.signature(Pipeline.__init__).parameters) - {"self", *ours})
+    for name, value in options.items():
+        if name in ours:
+            raise ArgumentError.make(
+                f"{name}={value!r}", why=f"here it is {ours[name]}", remedy=f"Pass {ours[name]}=..."
+            )
+        if name not in known:
+            own = inspect.signature(train_pipeline).parameters
+            near = get_close_matches(name, [*own, *known], 1)
+            raise ArgumentError.make(
+                f"{name}={value!r}",
+                why="neither an option of train_pipeline nor of nvidia.dali.Pipeline",
+                remedy=f"Did you mean {near[0]}?" if near else "",
+            )

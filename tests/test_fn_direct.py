@@ -44,6 +44,25 @@ def test_equal_bits(build, form, images):
         check(arrays(out), recipe, images[:n], IDS[:n], np.full(n, 2), size=24, **form)
 
 
+def test_the_test_at_first_use_may_come_within_a_condition():
+    """DALI reads the source of such graphs, and asserted that the test's operators stand in it."""
+    fn_direct.works.cache_clear()
+
+    @pipeline_def(batch_size=BATCH, num_threads=1, device_id=None, enable_conditionals=True)
+    def conditional():
+        images, take = dali.external_source(
+            source=iter([(UNIFORM, [np.bool_(True)] * BATCH)]), num_outputs=2, batch=True
+        )
+        if take:
+            out = fn.fused(images, MOVES, seed=SEED, size=24, direct=True)
+        else:
+            out = types.Constant(np.zeros((3, 24, 24), np.float32), layout="CHW", device="cpu")
+        return out
+
+    check(arrays(conditional().run()[0]), MOVES, UNIFORM, range(BATCH), size=24)
+    assert fn_direct.works()
+
+
 def test_masks_and_batches_that_span_epochs():
     masks, epochs = masks_of(RAGGED), np.array([3, 4, 3, 3, 4, 4])
 

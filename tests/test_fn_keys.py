@@ -121,6 +121,12 @@ def test_positions_serve_several_operators():
         check(arrays(two), color, SAME, place % 4, place // 4, dtype="uint8", layout="NHWC")
 
 
+def test_positions_go_on_from_a_number():
+    pipe = graph([(SAME,)], lambda images: fn.positions(images, epoch_size=4, first=7))
+    ids, epochs = (np.asarray(out.as_tensor())[:, 0].tolist() for out in pipe.run())
+    assert (ids, epochs) == ([3, 0, 1, 2, 3, 0], [1, 2, 2, 2, 2, 3])
+
+
 def test_a_branch_counts_what_comes_its_way():
     on = [np.bool_(k in (1, 4, 5)) for k in range(N)]
 
@@ -271,6 +277,8 @@ def test_errors_inside(inputs, name, message):
     [
         (lambda: fn.positions(3), "like of type int"),
         (lambda: fn.positions(DataNode("x"), epoch_size=-1), "epoch_size=-1"),
+        (lambda: fn.positions(DataNode("x"), first=-1), "first=-1: not a whole number from 0 on"),
+        (lambda: fn.positions(DataNode("x"), first=1.5), "first=1.5"),
         (lambda: fn.source_ids(DataNode("x", "gpu")), "data on the device 'gpu'"),
         (lambda: fn.crop_windows(DataNode("x", "gpu"), WARP), "sizes on the device 'gpu'"),
         (lambda: fn.crop_windows(DataNode("x"), [fl.Normalize], size=3), "a class: add parentheses"),

@@ -61,6 +61,11 @@ def test_each_has_one_and_nothing_else_does():
                 getattr(fn, entry.name)
 
 
+def test_a_wrong_name_is_answered_with_a_near_one():
+    with pytest.raises(AttributeError, match="no operator 'colour_field'; did you mean 'color_field'"):
+        fn.colour_field  # noqa: B018
+
+
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
 def test_each_is_documented(entry):
     operator = getattr(fn, entry.name)

@@ -101,6 +101,31 @@ def test_a_loop_of_dali_s_iterator(folder, loaded):
         assert sorted(ids) == list(range(N))
 
 
+def test_goes_on_from_a_checkpoint(folder):
+    """DALI restores the order; the epoch is counted on from the number of batches."""
+    options = OPTIONS | {"augment": RECIPE[:-1], "dtype": "uint8", "with_ids": True}
+    pipe = train_pipeline(folder, enable_checkpointing=True, **options)
+    before = epochs(pipe, 1, 4)[0]
+    state = pipe.checkpoint()
+    want = epochs(pipe, 1, 3)[0]
+    restored = train_pipeline(folder, enable_checkpointing=True, checkpoint=state, first_batch=4, **options)
+    for one, other in zip(epochs(restored, 1, 3)[0], want, strict=True):
+        for a, b in zip(one, other, strict=True):
+            np.testing.assert_array_equal(a, b)
+    (later,) = epochs(train_pipeline(folder, first_batch=3, shuffle=False, **options), 1, 3)
+    second = {id_: image for batch in (before[3:], want[:2]) for images, _, ids in batch
+              for id_, image in zip(ids[:, 0].tolist(), images, strict=True)}  # fmt: skip
+    assert len(second) == N
+    for images, _, ids in later:
+        for id_, image in zip(ids[:, 0].tolist(), images, strict=True):
+            np.testing.assert_array_equal(image, second[id_])
+
+
+def test_whole_numbers_may_be_numpy_s(folder):
+    options = OPTIONS | {"batch_size": np.int64(4), "size": np.int64(8)}
+    assert train_pipeline(folder, **options).run()[0].shape() == [(3, 8, 8)] * 4
+
+
 def test_forms_and_lists(folder):
     source = FolderSource(folder)
     names = [source.name(i) for i in range(N)]
@@ -157,6 +182,16 @@ def test_check_refuses_what_only_pillow_decodes(folder, tmp_path):
         ({"threads": "2"}, "threads='2'"),
         ({"shards": 2, "shard": 2}, "shard=2 of 2"),
         ({"shards": 0}, "shards=0"),
+        ({"shard": -1}, "shard=-1"),
+        ({"shuffle": "no"}, "shuffle='no': not True or False"),
+        ({"with_ids": 1}, "with_ids=1"),
+        ({"check": None}, "check=None"),
+        ({"reader": 3}, "reader=3"),
+        ({"batchsize": 4}, "batchsize=4: neither .* Did you mean batch_size?"),
+        ({"num_threads": 4}, "num_threads=4: here it is threads"),
+        ({"checkpoint": "state"}, "checkpoint without first_batch"),
+        ({"first_batch": -1}, "first_batch=-1"),
+        ({"first_batch": 4}, "first_batch=4 without a checkpoint: an epoch has 3 batches"),
         ({"shards": N + 1}, "12 shards of 11 files"),
         ({"device": "tpu"}, "device='tpu'"),
         ({"decode": "crops"}, "decode='crops'"),
