@@ -150,8 +150,8 @@ def train_pipeline(
             )
             images = fn.fused(crops, augment, sizes=sizes, direct=direct, **keys, **form)
         else:
-            whole = dali.decoders.image(encoded, device=where, output_type=rgb)
-            images = fn.fused(whole, augment, direct=direct, **keys, **form)
+            pixels = dali.decoders.image(encoded, device=where, output_type=rgb)
+            images = fn.fused(pixels, augment, direct=direct, **keys, **form)
         labels = dali.python_function(ids, function=_Targets(files.targets), batch_processing=True)
         pipe.set_outputs(images, labels, *([ids] if with_ids else []))
     pipe.build()

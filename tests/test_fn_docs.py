@@ -37,7 +37,7 @@ def test_code_runs_from_top_to_bottom(name, beside_photos):
     assert len(form) > 0
     if name == "dali-plugin":
         assert tuple(form.shape) == (4, 3, 64, 64)  # 12 photos in batches of 8
-        for operator in ("train", "numbered", "windows", "segmentation", "sometimes"):
+        for operator in ("train", "numbered", "sharded", "windows", "segmentation", "sometimes"):
             assert operator in names
 
 
