@@ -59,9 +59,19 @@ def checked_target(target: Any) -> np.ndarray | None:
             why="a target is a number, or numbers of one axis",
             remedy="Return class indices; other things are fields of a dict.",
         )
-    if row.dtype.kind == "f" and not np.isfinite(row).all():
+    with np.errstate(over="ignore"):
+        finite = row.dtype.kind != "f" or np.isfinite(row.astype(np.float32)).all()
+    if not finite:
         raise LabelError.make(
-            f"target {_shown(target)}", why="it is not finite", remedy="Correct it, or leave the sample out."
+            f"target {_shown(target)}",
+            why="it is not finite in float32",
+            remedy="Correct it, or leave the sample out.",
+        )
+    if row.dtype.kind == "u" and not row.ndim and (row > np.iinfo(np.int64).max).any():
+        raise LabelError.make(
+            f"target {_shown(target)}",
+            why="whole numbers are delivered as int64",
+            remedy="Correct it, or leave the sample out.",
         )
     return row
 
@@ -88,14 +98,30 @@ def column(values: list[Any]) -> "torch.Tensor | list[Any]":
 
     if all(isinstance(value, (numbers.Number, np.generic)) for value in values):
         array = np.asarray(values)
-        return torch.from_numpy(array) if array.dtype.kind in "iubfc" else values
+        return torch.from_numpy(array) if _fits(array.dtype) and not _loses(values, array) else values
     if all(isinstance(value, torch.Tensor) for value in values):
         same = len({(value.shape, value.dtype) for value in values}) == 1
         return torch.stack(values) if same else values
-    if all(isinstance(value, np.ndarray) and value.dtype.kind in "iubf" for value in values):
+    if all(isinstance(value, np.ndarray) and _fits(value.dtype) for value in values):
         same = len({(value.shape, value.dtype) for value in values}) == 1
         return torch.from_numpy(np.stack(values)) if same else values
     return values
+
+
+def _fits(dtype: np.dtype[Any]) -> bool:
+    """Whether torch has such numbers: it has no long double."""
+    return (
+        dtype.kind in "iub"
+        or (dtype.kind == "f" and dtype.itemsize <= 8)
+        or dtype in (np.complex64, np.complex128)
+    )
+
+
+def _loses(values: list[Any], array: np.ndarray) -> bool:
+    """Whether whole numbers have become floats that cannot hold them: an id beyond 2^53 next to 0.5."""
+    if array.dtype.kind not in "fc":
+        return False
+    return any(isinstance(value, (int, np.integer)) and abs(int(value)) > 2**53 for value in values)
 
 
 def mask_windows(work: Work, fill: int = 0) -> list[np.ndarray]:

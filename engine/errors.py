@@ -27,7 +27,11 @@ FieldloomError                  .what .where .why .remedy .sample .file
 This module imports nothing of ours, and every layer may import it.
 """
 
+import codecs
 from typing import Self
+
+# Python opens a file at a codec's first use, and errors are made where no descriptor is left.
+codecs.lookup("unicode_escape")
 
 
 class FieldloomError(Exception):

@@ -55,7 +55,7 @@ def _decode(data: np.ndarray, max_pixels: int) -> np.ndarray:
     from PIL import Image, ImageOps
 
     try:
-        # Warnings stay on: their filters belong to the process, and threads that swap them leave them swapped.
+        # Warnings stay on: their filters are the process's, and threads that swap them leave them swapped.
         with Image.open(io.BytesIO(data.data), formats=_FORMATS) as image:
             if image.width * image.height > max_pixels:
                 raise LimitError.make(

@@ -6,6 +6,7 @@ import pytest
 
 from fieldloom import errors
 from fieldloom.errors import DecodeError, FieldloomError
+from helpers import run_python
 
 CLASSES = [
     value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, FieldloomError)
@@ -78,3 +79,15 @@ def test_bare_keeps_no_frame() -> None:
         kept.append(error.bare())
     assert alive[0]() is None
     assert isinstance(kept[0].__cause__, ValueError)
+
+
+def test_errors_are_made_where_no_file_can_be_opened() -> None:
+    """Python reads a codec from disk at its first use, and an error may say that no descriptor is left."""
+    code = (
+        "import builtins, io, os, sys\n"
+        "from fieldloom.errors import SourceError\n"
+        "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))\n"
+        "sys.stdout.write(str(SourceError.make('cannot open', file='a\\nb')))"
+    )
+    out = run_python(code)
+    assert out.stdout == r"cannot open a\nb.", out.stderr

@@ -114,6 +114,12 @@ def test_columns_that_are_not_there(name: Any) -> None:
         ([np.float32(1), np.float32(2)], torch.float32),
         ([np.bool_(True), np.bool_(False)], torch.bool),
         ([2**70, 1], list),
+        ([2**63, -1], list),  # as floats they would be other numbers
+        ([2**53 + 1, 0.5], list),
+        ([2**53, 0.5], torch.float64),
+        ([np.longdouble(1)], list),
+        ([np.zeros(2, np.longdouble)], list),
+        ([1j, 2], torch.complex128),
         ([1, None], list),
         ([1, "x"], list),
         ([np.zeros(2), np.zeros(3)], list),
@@ -148,6 +154,8 @@ def test_targets_that_are_numbers() -> None:
     for target in (1, 1.5, True, np.uint8(3), [1, 2], np.zeros(3), torch.tensor(2), torch.ones(2)):
         np.testing.assert_array_equal(checked_target(target), np.asarray(target))
     assert checked_target(None) is None
-    for target in (float("nan"), [1, float("inf")]):
+    for target in (float("nan"), [1, float("inf")], 1e39, [1e39]):
         with pytest.raises(errors.LabelError, match="not finite"):
             checked_target(target)
+    with pytest.raises(errors.LabelError, match="int64"):
+        checked_target(np.uint64(2**63))

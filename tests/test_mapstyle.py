@@ -400,3 +400,15 @@ def test_lists_of_dicts(tmp_path: Path) -> None:
 def test_what_has_items_but_is_no_data_set(value: Any) -> None:
     with pytest.raises(errors.FieldloomError):
         open_source(value)
+
+
+def test_a_target_that_is_missing_later_is_a_bad_sample() -> None:
+    rows = Returning(lambda i: {"image": pixels(seed=i), **({"label": i} if i != 4 else {})})
+    source = MapSource(rows)
+    with pytest.raises(errors.LabelError, match=r"no target sample 4 .*the first sample.* had one"):
+        source.sample(4)
+    with fl.DataLoader(source, batch_size=N, size=8, device="cpu", on_bad_sample="skip") as loader:
+        assert next(iter(loader)).targets.tolist() == [0, 1, 2, 3, 5, 6]
+    late = MapSource(Returning(lambda i: (pixels(seed=i), None if i < 3 else i)))
+    with pytest.raises(errors.TransformError, match="target is a int"):
+        late.sample(4)

@@ -1,6 +1,7 @@
 """Index masks through the loader: ids exact, the geometry of their images, and what may go wrong."""
 
 import io
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -323,3 +324,19 @@ def test_batches_and_threads_change_nothing() -> None:
     first = masks()
     assert len(first) == N
     assert masks(batch_size=7, threads=1) == masks(batch_size=1, threads=4) == first
+
+
+def test_threads_leave_the_filters_of_warnings_alone() -> None:
+    data = np.frombuffer(palette(ids(0, 40, 48)), np.uint8)
+    before = list(warnings.filters)
+    seen = []
+
+    class Watched(np.ndarray):  # looked at while a mask is decoded: a race need not be waited for
+        @property
+        def data(self) -> memoryview:  # type: ignore[override]
+            seen.append(list(warnings.filters))
+            return super().data
+
+    decode_mask(data.view(Watched), 40, 48, 10**6)
+    assert seen
+    assert all(filters == before for filters in seen)

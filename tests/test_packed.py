@@ -153,6 +153,24 @@ def test_num_classes(tmp_path: Path) -> None:
         fl.DataLoader(path, num_classes=2, device="cpu")
 
 
+def test_num_classes_of_rows(tmp_path: Path) -> None:
+    source = fl.pack((images(2), [[0, 1, 1], [1, 0, 0]]), tmp_path / "a")
+    assert PackedSource(tmp_path / "a", num_classes=3).targets.shape == (2, 3)
+    with pytest.raises(ArgumentError, match="rows of 3 numbers"):
+        PackedSource(tmp_path / "a", num_classes=4)
+    with pytest.raises(ArgumentError, match="rows of 3 numbers"):
+        open_source(source, num_classes=4)
+
+
+@pytest.mark.fault
+def test_few_data_files_stay_open_under_a_low_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = packed(tmp_path, n=24, file_bytes=1)
+    monkeypatch.setattr("resource.getrlimit", lambda _: (24, 24))
+    before, source = len(os.listdir("/proc/self/fd")), PackedSource(path)
+    assert len(all_bytes(source)) == 24
+    assert len(os.listdir("/proc/self/fd")) - before <= 6 + 1  # a quarter, and the index
+
+
 @pytest.mark.parametrize("kind", ["raw", "jpeg"])
 def test_batches_are_those_of_what_was_packed(tmp_path: Path, kind: str) -> None:
     plain: Any = (images(23), [i % 3 for i in range(23)]) if kind == "raw" else encoded_list(23)

@@ -135,9 +135,71 @@ def test_targets_that_come_with_the_samples(tmp_path: Path) -> None:
     assert fl.pack(Described([[0.5, 1], [2, 3]]), tmp_path / "b").targets.tolist() == [[0.5, 1], [2, 3]]
     with pytest.raises(ArgumentError, match="differ in shape"):
         fl.pack(Described([1, [2, 3]]), tmp_path / "c")
-    with pytest.raises(ArgumentError, match="no numbers"):
+    with pytest.raises(LabelError, match=r"sample 0.*a target is a number"):
         fl.pack(Described(["cat"]), tmp_path / "c")
     assert sorted(os.listdir(tmp_path)) == ["a", "b"]
+
+
+@pytest.mark.parametrize("bad", [float("nan"), [float("inf"), 1], 1e39, -1, True, np.uint64(2**63)])
+def test_targets_that_the_loader_would_refuse_are_not_packed(tmp_path: Path, bad: Any) -> None:
+    good: Any = [1, 2] if isinstance(bad, list) else 3
+    with pytest.raises(LabelError, match="sample 1"):
+        fl.pack(Described([good, bad]), tmp_path / "a")
+    packed = fl.pack(Described([good, bad, good]), tmp_path / "a", on_bad_sample="skip")
+    assert packed.targets.tolist() == [good, good]
+    assert [row["sample"] for row in packed.skipped] == [1]
+
+
+def test_num_classes_holds_for_targets_that_come_with_the_samples(tmp_path: Path) -> None:
+    for target in (5, [1, 0, 1]):
+        with pytest.raises(LabelError, match=r"sample 0.*from 0 to 4"):
+            fl.pack(Described([target]), tmp_path / "a", num_classes=5)
+
+
+def test_samples_without_targets_are_refused_at_once(tmp_path: Path) -> None:
+    source = Described([None] * 100)
+    source.pixels = None  # type: ignore[assignment]
+    asked, sample = [], source.sample
+    source.sample = lambda i: asked.append(i) or sample(i)  # type: ignore[func-returns-value,method-assign]
+    with pytest.raises(ArgumentError, match="sample 0 has no target"):
+        fl.pack(source, tmp_path / "a", threads=1)
+    assert len(asked) < 10
+
+
+def test_rows_of_which_none_is_left(tmp_path: Path) -> None:
+    class Damaged(Recorded):
+        def read(self, i: int) -> np.ndarray:
+            return np.zeros(10, np.uint8)
+
+    source = Damaged(3)
+    source.targets = np.eye(3, dtype=np.float32)
+    assert fl.pack(source, tmp_path / "a", on_bad_sample="skip").targets.shape == (0, 3)
+
+
+def test_what_stands_where_a_data_set_is_made_is_left_alone(tmp_path: Path) -> None:
+    own = tmp_path / "a.packing" / "notes.txt"
+    own.parent.mkdir()
+    own.write_text("mine")
+    pairs = images(2), [0, 1]
+    with pytest.raises(ArgumentError, match="something else is there"):
+        fl.pack(pairs, tmp_path / "a")
+    assert own.read_text() == "mine"
+    own.unlink()
+    fl.pack(pairs, tmp_path / "a")
+    assert os.listdir(tmp_path) == ["a"]
+
+
+def test_nothing_is_packed_into_its_own_source(tmp_path: Path) -> None:
+    make_folder(tmp_path / "photos", 4)
+    with pytest.raises(ArgumentError, match="lies within the source"):
+        fl.pack(tmp_path / "photos", tmp_path / "photos" / "packed")
+    assert len(fl.pack(tmp_path / "photos", tmp_path / "photos packed")) == 4
+
+
+def test_paths_of_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert len(fl.pack((images(2), [0, 1]), os.fsencode(tmp_path / "a"))) == 2
+    assert os.listdir(tmp_path) == ["a"]
 
 
 def test_masks_are_refused(tmp_path: Path) -> None:

@@ -118,10 +118,14 @@ def test_values_of_fields() -> None:
 
     assert value("cls", b"12\n") == 12
     assert value("cls", b"cat") == b"cat"
+    assert value("cls", b" " * 20 + b"5") == 5
+    assert value("cls", b"1" * 19) == b"1" * 19
     assert value("caption.txt", b"x") == "x"
     columns = np.asfortranarray(np.arange(6).reshape(2, 3))
     np.testing.assert_array_equal(value("npy", npy(columns)), columns)
     assert value("npy", npy(np.float32(3))).shape == ()
+    odd = npy(np.ones(1)).replace(b"(1,), } ", b"(True,)}")
+    assert value("npy", odd).tolist() == [1.0]
     assert value("xyz", b"") == b""
 
 

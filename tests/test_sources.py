@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from shard_files import write_shards
 
 from fieldloom import errors
 from fieldloom.sources import (
@@ -766,3 +767,34 @@ def test_columns_and_image_pairs_are_accepted(tmp_path):
     assert pairs.targets.tolist() == [2, 1]
     with pytest.raises(errors.ArgumentError, match="2 items and 1 labels"):
         open_source(([data, data], [0]))
+
+
+# ---------------------------------------------------------------- what a folder is
+
+
+@pytest.mark.parametrize("name", ["set.tar", "set.csv", "set.parquet"])
+def test_folders_are_folders_whatever_their_name_ends_in(folder: Path, name: str) -> None:
+    assert len(open_source(folder.rename(folder.with_name(name)))) == 3
+
+
+def test_hidden_folders_beside_shards(tmp_path: Path) -> None:
+    write_shards(tmp_path / "a", 3)
+    (tmp_path / "a/.cache").mkdir()
+    assert len(open_source(tmp_path / "a")) == 3
+    put(tmp_path / "a/cat/1.jpg")
+    assert open_source(tmp_path / "a").classes == ["cat"]
+
+
+def test_shards_in_a_folder_that_is_called_as_one(tmp_path: Path) -> None:
+    write_shards(tmp_path / "set.tar", 3)
+    assert len(open_source(tmp_path / "set.tar")) == 3
+
+
+def test_width_of_rows_that_were_checked_before() -> None:
+    class Rows(Source):
+        targets, labels_checked = np.zeros((2, 3), np.float32), True
+        read = name = Source.read
+
+    assert open_source(Rows(), num_classes=3).targets is Rows.targets
+    with pytest.raises(errors.ArgumentError, match="rows of 3 numbers"):
+        open_source(Rows(), num_classes=2)

@@ -116,13 +116,14 @@ class _Entry:
         self.path, self.fd, self.users, self.listed = path, fd, 1, False
 
 
-def _limit() -> int:
+def most_open(limit: int) -> int:
+    """How many files may stay open: `limit`, and no more than a quarter of what `ulimit -n` allows."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return MOST_OPEN if soft == resource.RLIM_INFINITY else max(1, min(MOST_OPEN, soft // 4))
+    return limit if soft == resource.RLIM_INFINITY else max(1, min(limit, soft // 4))
 
 
 #: One for the process: two loaders shall not need twice as many.
-DESCRIPTORS = Descriptors(_limit())
+DESCRIPTORS = Descriptors(most_open(MOST_OPEN))
 os.register_at_fork(after_in_child=DESCRIPTORS.after_fork)
 
 

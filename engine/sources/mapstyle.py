@@ -63,6 +63,7 @@ class MapSource(Source):
         self._encoded = is_encoded(first.image)
         self.stored = "encoded" if self._encoded else "pixels"
         self.names, self.has_masks = first.names, first.mask is not None
+        self._labeled = first.target is not None
         self._files = self._find_files(first, i) if listed else None
         if self._files is not None:
             self.stored, self.targets = "encoded", self._files.targets
@@ -158,6 +159,7 @@ class MapSource(Source):
 
         Raises:
             DecodeError: It cannot be read: the data set raised an `OSError`, as of a file that is gone.
+            LabelError: It has no target, and the first one had.
             TransformError: It is of another kind than the first.
             SourceError: The process has no file descriptor left.
             Exception: Whatever else the data set raises: a bug is never skipped.
@@ -183,10 +185,21 @@ class MapSource(Source):
                 sample=i,
                 file=self.name(i),
             )
+        if self.targets is None and (parts.target is not None) != self._labeled:
+            raise self._lacks_target(i) if self._labeled else self._another("target", parts.target, i)
         target = parts.target if self.targets is None else None
         if target is not None and self._bound is not None:
             _check_bound(target, self._bound, i, self.name(i))
         return Sample(image, target, mask, parts.fields)
+
+    def _lacks_target(self, i: int) -> LabelError:
+        return LabelError.make(
+            "no target",
+            why="the first sample, which is looked at to see what the data set returns, had one",
+            remedy='Label it, leave it out, or pass on_bad_sample="skip" or "substitute".',
+            sample=i,
+            file=self.name(i),
+        )
 
     def _another(self, what: str, value: object, i: int) -> TransformError:
         return TransformError.make(

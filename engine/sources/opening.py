@@ -106,6 +106,12 @@ def _checked(source: Source, num_classes: int | None) -> Source:
             f"{type(source).__name__}.targets is {shown}",
             why=f"integers of shape ({len(source)},) or float32 of shape ({len(source)}, k) are needed",
         )
+    if rows and num_classes not in (None, column.shape[1]):
+        raise ArgumentError.make(
+            f"num_classes={num_classes} does not fit",
+            why=f"targets are rows of {column.shape[1]} numbers",
+            remedy="Correct num_classes, or leave it out.",
+        )
     if getattr(source, "labels_checked", False) and (rows or num_classes is None):
         return source
     if not rows:
@@ -123,11 +129,12 @@ def _open_path(path: str | bytes | os.PathLike[str], num_classes: int | None) ->
     """A file or folder, or a pattern of them, by its name and what is there. Imports just what it takes."""
     shown = os.fsdecode(path)
     lowered = shown.lower()
-    if lowered.endswith(_TABLES):
+    is_folder = os.path.isdir(path)  # whatever its name ends in
+    if lowered.endswith(_TABLES) and not is_folder:
         from fieldloom.sources.manifest import ManifestSource
 
         return ManifestSource(shown, num_classes=num_classes)
-    if lowered.endswith(_SHARDS) or _holds_shards(shown):
+    if (lowered.endswith(_SHARDS) and not is_folder) or _holds_shards(shown):
         from fieldloom.sources.shards import ShardSource
 
         return ShardSource(shown, num_classes=num_classes)
@@ -162,13 +169,19 @@ def _is_shard(path: object) -> bool:
 
 
 def _holds_shards(folder: str) -> bool:
-    """Whether a folder has .tar files and no folders."""
+    """Whether a folder has .tar files and no folders; hidden ones do not count."""
+    found = False
     try:
         with os.scandir(folder) as entries:
-            kinds = {entry.name.lower().endswith(_SHARDS) for entry in entries if entry.name[0] != "."}
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir():
+                    return False
+                found = found or entry.name.lower().endswith(_SHARDS)
     except OSError:
         return False
-    return True in kinds and not any(entry.is_dir() for entry in os.scandir(folder))
+    return found
 
 
 def _open_pairs(pairs: "list[object] | tuple[object, ...] | np.ndarray", num_classes: int | None) -> Source:

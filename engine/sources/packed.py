@@ -57,7 +57,7 @@ class PackedSource(Source):
         Raises:
             MissingError: There is no such data set.
             ShardError: It is damaged, incomplete, or of a newer version.
-            ArgumentError: `num_classes` is too small for its labels.
+            ArgumentError: `num_classes` is too small for its labels, or is not the length of its rows.
         """
         from fieldloom.sources import rowsums  # compiled code: only who opens one pays for it
 
@@ -79,6 +79,13 @@ class PackedSource(Source):
                 remedy="Correct num_classes, or leave it out.",
                 file=self._folder,
             )
+        if num_classes is not None and meta.target_columns not in (None, num_classes):
+            raise ArgumentError.make(
+                f"num_classes={num_classes} does not fit",
+                why=f"targets are rows of {meta.target_columns} numbers",
+                remedy="Correct num_classes, or leave it out.",
+                file=self._folder,
+            )
         hashed(self._files.opened(INDEX, meta.files[INDEX][0]), self._files.index_path, meta.files[INDEX])
         self.targets = self._read_targets()
 
@@ -96,6 +103,8 @@ class PackedSource(Source):
         column = np.frombuffer(out, np.dtype(meta.target_type).newbyteorder("<"))
         column = column.astype(column.dtype.newbyteorder("="), copy=False)
         if meta.target_columns is not None:
+            if not np.isfinite(column).all():
+                raise damaged(path, "a target is not finite")
             return column.reshape(meta.n, meta.target_columns)
         # A guard against other writers of the format; one pass over 2 bytes a sample.
         if meta.n and (column.min() < 0 or column.max() >= (meta.n_classes or 0)):

@@ -18,10 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldloom.errors import ShardError
+from fieldloom.sources.descriptors import most_open
 from fieldloom.sources.packedformat import INDEX, RECORD, RECORD_BYTES, Meta, Record, damaged, data_name
 from fieldloom.sources.regular import OpenFile
 
-#: Data files that stay open.
+#: Data files that stay open; under a low `ulimit -n`, a quarter of it.
 MOST_OPEN = 64
 #: Bytes that are read at once where a whole file is hashed.
 STEP = 4 << 20
@@ -43,7 +44,7 @@ class PackedFiles:
         self._starts = [0, *np.cumsum(self._data, dtype=np.int64).tolist()]
         self._n = meta.n
         self._open: dict[int, OpenFile] = {}
-        self._lock = threading.Lock()
+        self._lock, self._most_open = threading.Lock(), most_open(MOST_OPEN)
         self.index_path = os.path.join(folder, INDEX)
         self._index = self.opened(INDEX, meta.files[INDEX][0])
         for k, n_bytes in enumerate(self._data):
@@ -123,7 +124,7 @@ class PackedFiles:
             if k not in self._open:
                 file = self.opened(data_name(k), self._data[k])
                 # Readers hold a reference of their own: dropping it here closes it under nobody.
-                while len(self._open) >= MOST_OPEN:
+                while len(self._open) >= self._most_open:
                     del self._open[next(iter(self._open))]
                 self._open[k] = file
             return self._open[k]

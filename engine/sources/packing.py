@@ -68,7 +68,8 @@ def pack(
         The packed data set, open.
 
     Raises:
-        ArgumentError: An option is out of range; `path` is taken; the source has masks, which are not packed.
+        ArgumentError: An option is out of range; `path` is taken, or within the source; the source has masks,
+            which are not packed, or no targets.
         SampleError: A sample is bad, and `on_bad_sample` is "raise".
         SourceError: The source cannot be read, or the folder cannot be written.
     """
@@ -81,6 +82,8 @@ def pack(
     skips = choice("pack", "on_bad_sample", on_bad_sample, ("raise", "skip")) == "skip"
     max_pixels = whole_number("pack", "max_pixels", max_pixels, 1, 2**30)
     file_bytes = whole_number("pack", "file_bytes", file_bytes, 1, 2**50)
+    target = os.fsdecode(path)
+    _check_apart(source, target)
     opened = open_source(source, num_classes=num_classes)
     if getattr(opened, "has_masks", False):
         raise ArgumentError.make(
@@ -88,9 +91,9 @@ def pack(
             why="its samples have masks, and a packed data set has images and targets",
             remedy="Load it as it is.",
         )
-    shrinker = Shrinker(opened, kind, side, quality, max_pixels)
+    shrinker = Shrinker(opened, kind, side, quality, max_pixels, check_num_classes(num_classes))
     facts: dict[str, Any] = {"kind": kind, "side": side, "quality": quality}
-    with in_place(os.fspath(path), overwrite=overwrite) as folder:
+    with in_place(target, overwrite=overwrite) as folder:
         writer = PackWriter(folder, file_bytes)
         try:
             kept = _Kept(opened, check_num_classes(num_classes))
@@ -106,7 +109,21 @@ def pack(
             writer.finish(targets, facts | kept.facts(targets))
         finally:
             writer.close()
-    return PackedSource(path)
+    return PackedSource(target)
+
+
+def _check_apart(source: Any, path: str) -> None:
+    """A data set that is packed into its own folder would find the result among its classes next time."""
+    if not isinstance(source, (str, bytes, os.PathLike)) or not os.path.isdir(source):
+        return
+    root, place = os.path.realpath(os.fsdecode(source)), os.path.realpath(path)
+    if place != root and os.path.commonpath([root, place]) == root:
+        raise ArgumentError.make(
+            "cannot pack there",
+            why=f"it lies within the source {os.fsdecode(source)}, which would then hold it",
+            remedy="Take a folder beside the source.",
+            file=path,
+        )
 
 
 def _in_order(
@@ -138,7 +155,7 @@ class _Kept:
 
     def __init__(self, source: Source, num_classes: int | None) -> None:
         self._source, self._num_classes = source, num_classes
-        self._own: list[Any] = []  # targets that came with the samples
+        self._own: list[NDArray[Any]] = []  # targets that came with the samples
         self._skipped: list[dict[str, Any]] = []
         self._dropped: list[int] = []
         self._left_out: set[str] = set()
@@ -146,6 +163,12 @@ class _Kept:
     def keep(self, i: int, sample: Packed) -> None:
         self._left_out.update(sample.fields)
         if self._source.targets is None:
+            if self._own and sample.target.shape != self._own[0].shape:
+                raise ArgumentError.make(
+                    "cannot pack these targets",
+                    why=f"they differ in shape: {sample.target.shape} of sample {i}, {self._own[0].shape} before",
+                    remedy="Give each sample a class index, or equally many numbers.",
+                )
             self._own.append(sample.target)
 
     def skip(self, i: int, error: SampleError) -> None:
@@ -163,8 +186,8 @@ class _Kept:
             whole = np.asarray(self._source.targets)
             column = np.delete(whole, self._dropped, axis=0) if self._dropped else whole
         if column.dtype.kind not in "iu":
-            rows: NDArray[Any] = np.asarray(column, np.float32).reshape(len(column), -1)
-            return rows
+            rows: NDArray[Any] = np.asarray(column, np.float32)
+            return rows if rows.ndim == 2 else rows[:, None]
         labels = check_labels(column, self._num_classes, lambda i: f"packed sample {i}")
         top = int(labels.max(initial=0))
         return labels.astype(np.int16 if top < 2**15 else np.int32)
@@ -182,18 +205,8 @@ class _Kept:
         }  # fmt: skip
 
 
-def _column(values: list[Any]) -> NDArray[Any]:
-    """Targets that came one by one as one array.
-
-    Raises:
-        ArgumentError: They are no numbers, or differ in shape.
-    """
-    rows = [np.asarray(v.detach().cpu() if hasattr(v, "detach") else v) for v in values]
-    if any(row.dtype.kind not in "iuf" or row.ndim > 1 or row.shape != rows[0].shape for row in rows):
-        raise ArgumentError.make(
-            "cannot pack these targets", why="they are no numbers, or differ in shape",
-            remedy="Give each sample a class index, or equally many numbers.",
-        )  # fmt: skip
+def _column(rows: list[NDArray[Any]]) -> NDArray[Any]:
+    """Targets that came one by one as one array."""
     if not rows:
         return np.zeros(0, np.int64)
     column = np.stack(rows)

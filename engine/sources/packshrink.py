@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldloom.errors import DecodeError, LimitError, SampleError
+from fieldloom.errors import ArgumentError, DecodeError, LimitError, SampleError
 from fieldloom.sources.base import Source, checked_pixels
+from fieldloom.sources.rows import check_targets
 
 #: Largest side of a JPEG.
 MAX_JPEG_SIDE = 65535
@@ -23,7 +24,7 @@ class Packed:
         height: Pixels as displayed; `width` likewise.
         width: See `height`.
         total: Sum of its contents.
-        target: Its target, where targets come with the samples.
+        target: Its target, where targets come with the samples: a class index, or numbers of one axis.
         fields: Names of what else the source gives.
     """
 
@@ -44,13 +45,22 @@ class Shrinker:
         side: Shorter side of what larger images are shrunk to; 0 keeps sizes.
         quality: Of JPEG files that are made here.
         max_pixels: Larger images are refused before they are decoded.
+        num_classes: If given, labels that come with the samples are below it.
     """
 
-    def __init__(self, source: Source, kind: str, side: int, quality: int, max_pixels: int) -> None:
+    def __init__(
+        self,
+        source: Source,
+        kind: str,
+        side: int,
+        quality: int,
+        max_pixels: int,
+        num_classes: int | None = None,
+    ) -> None:
         from fieldloom.sources import rowsums
 
         self._source, self._kind, self._side, self._quality = source, kind, side, quality
-        self._max_pixels, self._sums = max_pixels, rowsums
+        self._max_pixels, self._sums, self._num_classes = max_pixels, rowsums, num_classes
 
     def __call__(self, i: int) -> Packed:
         """Sample `i`.
@@ -58,6 +68,7 @@ class Shrinker:
         Raises:
             SampleError: It is bad, and alone concerned.
             SourceError: The source cannot be read.
+            ArgumentError: It has no target, and targets come with the samples.
         """
         source, target = self._source, None
         fields: tuple[str, ...] = ()
@@ -67,11 +78,31 @@ class Shrinker:
         else:
             image = source.read(i) if source.stored == "encoded" else source.pixels(i)
         try:
+            if source.targets is None:
+                target = self._target(target, i)
             packed = self._encoded(image) if source.stored == "encoded" else self._image(image, i)
         except SampleError as error:
             raise error.located(i, source.name(i)) from None
         packed.target, packed.fields = target, fields
         return packed
+
+    def _target(self, value: Any, i: int) -> NDArray[Any]:
+        """A target that came with its sample, as it is stored: what is refused is refused here and now."""
+        from fieldloom.collate import checked_target  # brings Numba
+
+        target = checked_target(value)
+        if target is None:
+            raise ArgumentError.make(
+                "cannot pack this source",
+                why=f"sample {i} has no target, and a packed data set has images and targets",
+                remedy="Load it as it is, or give each sample a target.",
+            )
+        if target.dtype.kind == "f" and not target.ndim:
+            return target
+        known: NDArray[Any] = check_targets(
+            target[None] if target.ndim else [target[()]], self._num_classes, str
+        )
+        return known[0]
 
     def _encoded(self, data: NDArray[np.uint8]) -> Packed:
         from fieldloom.pipelines.header import check_header

@@ -13,6 +13,7 @@ from fieldloom.sources.packedformat import INDEX, META, TARGETS, Meta, Record, d
 from fieldloom.sources.packshrink import Packed
 
 _LOCK, _NEW, _OLD = "lock", "new", "old"
+_PARTS = {_LOCK, _NEW, _OLD}
 
 
 class PackWriter:
@@ -124,6 +125,7 @@ def in_place(path: str, *, overwrite: bool) -> Iterator[str]:
     path = os.path.abspath(path)
     _check_free(path, overwrite=overwrite)
     parts = f"{path}.packing"
+    _check_own(parts)
     with _writing(parts):
         os.makedirs(parts, exist_ok=True)
         lock = os.open(os.path.join(parts, _LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
@@ -144,6 +146,19 @@ def in_place(path: str, *, overwrite: bool) -> Iterator[str]:
             shutil.rmtree(parts, ignore_errors=True)
     finally:
         os.close(lock)
+
+
+def _check_own(parts: str) -> None:
+    """What is there is removed in the end: it must be a folder of ours and of nobody else."""
+    if os.path.lexists(parts) and (
+        os.path.islink(parts) or not os.path.isdir(parts) or not _PARTS.issuperset(os.listdir(parts))
+    ):
+        raise ArgumentError.make(
+            "cannot pack there",
+            why="the data set is made in this place first, and something else is there",
+            remedy="Move it away, or take another folder.",
+            file=parts,
+        )
 
 
 def _put(folder: str, path: str, parts: str) -> None:
