@@ -164,9 +164,10 @@ class _Kept:
         self._left_out.update(sample.fields)
         if self._source.targets is None:
             if self._own and sample.target.shape != self._own[0].shape:
+                shapes = f"{sample.target.shape} of sample {i}, {self._own[0].shape} before"
                 raise ArgumentError.make(
                     "cannot pack these targets",
-                    why=f"they differ in shape: {sample.target.shape} of sample {i}, {self._own[0].shape} before",
+                    why=f"they differ in shape: {shapes}",
                     remedy="Give each sample a class index, or equally many numbers.",
                 )
             self._own.append(sample.target)
