@@ -14,6 +14,7 @@ DATA ?= demo-data
 BENCH_JSON ?= build/bench-loader.json
 PEERS_JSON ?= build/bench-peers.json
 PEERS_RESULT ?= perf/results/peers-cpu.json
+JOBS ?= auto
 FILES ?= 20000
 SEED ?= 0
 FUZZ_JSON ?= build/fuzz.json
@@ -36,7 +37,7 @@ gallery: $(READY)
 	$(PY) -m fieldloom.perf.gallery
 
 test: $(READY)
-	$(PY) -m pytest -m "not slow"
+	$(PY) -m pytest -n $(JOBS) --dist loadfile -m "not slow"
 
 test-full: $(READY)
 	$(PY) -m pytest

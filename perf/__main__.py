@@ -59,11 +59,18 @@ def randaugment(rounds: int, json_file: Path | None) -> None:
     "--seconds", type=click.FloatRange(0.1), default=6.0, show_default=True, help="Length of a peer's round."
 )
 @click.option("--threads", type=click.IntRange(1), default=2, show_default=True, help="Threads of each peer.")
+@click.option(
+    "--python",
+    "pythons",
+    multiple=True,
+    metavar="PEER=PATH",
+    help="Interpreter of another environment, where a peer cannot live in this one.",
+)
 @click.option("--plots", type=click.Path(path_type=Path), help="Folder that gets the figures as drawings.")
 @options.json_file
 def peers(
-    path: Path, jobs: str, rounds: int, seconds: float, threads: int, plots: Path | None,
-    json_file: Path | None,
+    path: Path, jobs: str, rounds: int, seconds: float, threads: int, pythons: tuple[str, ...],
+    plots: Path | None, json_file: Path | None,
 ) -> None:  # fmt: skip
     """Measure jobs J1 to J6 by everybody who is installed, on an ImageFolder."""
     from .peers.bench import run
@@ -74,6 +81,7 @@ def peers(
     chosen = tuple(jobs.split(",")) if jobs else tuple(JOBS)
     result = run(
         path, jobs=chosen, rounds=rounds, seconds=seconds, threads=threads,
+        pythons=dict(pair.split("=", 1) for pair in pythons),
         tell=lambda line: click.echo(line, err=True),
     )  # fmt: skip
     report(result)

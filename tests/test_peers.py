@@ -89,8 +89,8 @@ def test_a_peer_that_dies_is_a_row(monkeypatch: pytest.MonkeyPatch, files: Path)
 
 
 class _Dying(bench.PeerProcess):
-    def __init__(self, peer: str, work: Work) -> None:
-        super().__init__(peer, work)
+    def __init__(self, peer: str, work: Work, python: str) -> None:
+        super().__init__(peer, work, python)
         self._process.kill()
 
 

@@ -10,7 +10,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
@@ -38,9 +38,9 @@ Tell = Callable[[str], None]
 class PeerProcess:
     """A peer at work in its own process."""
 
-    def __init__(self, peer: str, work: Work) -> None:
+    def __init__(self, peer: str, work: Work, python: str = sys.executable) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "fieldloom.perf.peers.process"],
+            [python, "-m", "fieldloom.perf.peers.process"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
         )  # fmt: skip
         self._send(json.dumps(asdict(work) | {"peer": peer}))
@@ -84,6 +84,7 @@ def run(
     seconds: float = 6.0,
     n_files: int = 1000,
     threads: int = 2,
+    pythons: Mapping[str, str] | None = None,
     tell: Tell = lambda line: None,
 ) -> dict[str, Any]:
     """Measure.
@@ -96,12 +97,15 @@ def run(
         seconds: What a round of one peer takes, about.
         n_files: Files of an epoch at least; the folder is repeated.
         threads: Threads or worker processes of each.
+        pythons: Peer -> interpreter of another environment, where the peer cannot live in this one; fieldloom
+            must be importable there.
         tell: Hears what is going on.
     """
     from fieldloom.perf.loader_bench import find_files
 
-    files = find_files(str(path), n_files)
-    left_out = {p: f"not installed: {', '.join(PEERS[p].missing())}" for p in peers if PEERS[p].missing()}
+    files, pythons = find_files(str(path), n_files), pythons or {}
+    missing = {p: PEERS[p].missing() for p in peers if p not in pythons}
+    left_out = {p: f"not installed: {', '.join(names)}" for p, names in missing.items() if names}
     report: dict[str, Any] = {
         "benchmark": "peers", "machine": _machine(), "left_out": left_out,
         "setting": {
@@ -115,7 +119,7 @@ def run(
             able = [p for p in peers if p not in left_out and job in PEERS[p].jobs]
             work = _work(job, files, Path(folder), threads)
             report["jobs"][job] = {"what": JOBS[job], "batch": work.batch, "peers": {}}
-            for peer, row in _job(work, able, rounds, seconds, tell).items():
+            for peer, row in _job(work, able, rounds, seconds, pythons, tell).items():
                 report["jobs"][job]["peers"][peer] = row
     report["targets"] = targets(report)
     return report
@@ -143,8 +147,10 @@ def _stack(files: list[tuple[str, int]], side: int, n: int) -> np.ndarray:
     return np.stack([images[i % len(images)] for i in range(n)])
 
 
-def _job(work: Work, peers: list[str], rounds: int, seconds: float, tell: Tell) -> dict[str, Any]:
-    processes = {peer: PeerProcess(peer, work) for peer in peers}
+def _job(
+    work: Work, peers: list[str], rounds: int, seconds: float, pythons: Mapping[str, str], tell: Tell
+) -> dict[str, Any]:
+    processes = {peer: PeerProcess(peer, work, pythons.get(peer, sys.executable)) for peer in peers}
     rows: dict[str, Any] = {}
     measured: dict[str, list[dict[str, Any]]] = {peer: [] for peer in peers}
     counts: dict[str, int] = {}

@@ -34,9 +34,10 @@ def make(work: Work) -> Iterator[Epoch]:
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "images.beton")
         fields = {"image": RGBImageField(write_mode="jpg"), "label": IntField()}
-        DatasetWriter(path, fields, num_workers=work.threads).from_indexed_dataset(_Files(work))
+        DatasetWriter(path, fields, num_workers=1).from_indexed_dataset(_Files(work))
         loader = Loader(
             path, batch_size=work.batch, num_workers=work.threads, order=OrderOption.RANDOM,
+            os_cache=True,
             pipelines={
                 "image": [
                     RandomResizedCropRGBImageDecoder((work.size, work.size)), RandomHorizontalFlip(),
