@@ -421,3 +421,15 @@ def test_types_that_only_the_end_of_a_file_shows(tmp_path: Path, monkeypatch: py
     assert len(source) == 101
     with pytest.raises(errors.ManifestError, match="line 102 has 3 fields"):
         ManifestSource(csv(tmp_path, "image,label", [*rows, "x.jpg,1,2"]))
+
+
+@pytest.mark.parametrize("ends", ["\r", "\n", "\r\n"])
+def test_ends_of_lines(tmp_path: Path, ends: str) -> None:
+    (tmp_path / "a.csv").write_bytes(ends.join(["path,label", "a,1", "b,0", ""]).encode())
+    assert ManifestSource(tmp_path / "a.csv").targets.tolist() == [1, 0]
+
+
+def test_a_name_of_a_column_that_is_too_long(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text('"' + "x" * 200_000 + '",path,label\n1,a,0\n')
+    with pytest.raises(errors.ManifestError, match="field limit"):
+        ManifestSource(tmp_path / "a.csv")

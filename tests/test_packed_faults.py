@@ -297,7 +297,7 @@ def test_verify_leaves_no_byte_unchecked(tmp_path: Path) -> None:
     forged(path, 0, offset=there.offset, total=there.total)
     source = PackedSource(path)
     assert np.array_equal(source.pixels(0), source.pixels(6))
-    with pytest.raises(ShardError, match="sample 0 .*begins at"):
+    with pytest.raises(ShardError, match=r"sample 0 .*begins at"):
         source.verify()
 
 
@@ -321,3 +321,13 @@ def test_no_such_data_set(tmp_path: Path) -> None:
         PackedSource(tmp_path / "absent")
     shutil.copytree(packed(tmp_path), tmp_path / "copy")
     PackedSource(tmp_path / "copy").verify()
+
+
+def test_a_data_set_replaced_while_it_is_open_is_no_heap_of_bad_samples(tmp_path: Path) -> None:
+    path = packed(tmp_path, file_bytes=1)
+    source = PackedSource(path)
+    first = source.pixels(0)
+    fl.pack((images(N)[::-1], [0] * N), path, side=0, file_bytes=1, overwrite=True).close()
+    np.testing.assert_array_equal(source.pixels(0), first)  # its file is still open
+    with pytest.raises(ShardError, match=r"data-00002.bin: it was replaced.*Open it again"):
+        source.pixels(2)

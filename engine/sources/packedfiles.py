@@ -47,13 +47,15 @@ class PackedFiles:
         self._lock, self._most_open = threading.Lock(), most_open(MOST_OPEN)
         self.index_path = os.path.join(folder, INDEX)
         self._index = self.opened(INDEX, meta.files[INDEX][0])
+        self._found: list[tuple[int, int]] = []
         for k, n_bytes in enumerate(self._data):
             path = self.data_path(k)
             try:
-                found = os.stat(path).st_size
+                status = os.stat(path)
             except OSError as error:
                 raise damaged(path, error.strerror or str(error)) from error
-            _check_size(path, found, n_bytes)
+            _check_size(path, status.st_size, n_bytes)
+            self._found.append((status.st_ino, status.st_mtime_ns))
 
     def data_path(self, k: int) -> str:
         """Path of the k-th data file."""
@@ -123,11 +125,27 @@ class PackedFiles:
                 raise self.closed()
             if k not in self._open:
                 file = self.opened(data_name(k), self._data[k])
+                self._check_same(k, os.fstat(file.fd))
                 # Readers hold a reference of their own: dropping it here closes it under nobody.
                 while len(self._open) >= self._most_open:
                     del self._open[next(iter(self._open))]
                 self._open[k] = file
             return self._open[k]
+
+    def _check_same(self, k: int, status: os.stat_result) -> None:
+        """Whether the file is still the one that was there: of another, every sample would be a bad one.
+
+        Both its number and its time must differ: some network file systems number files anew now and then.
+        """
+        if all(
+            now != then for now, then in zip((status.st_ino, status.st_mtime_ns), self._found[k], strict=True)
+        ):
+            raise ShardError.make(
+                "cannot read on in the packed data set",
+                why="it was replaced after it was opened",
+                remedy="Open it again.",
+                file=self.data_path(k),
+            )
 
     def _short(self, path: str, sample: int, end: int, what: str) -> ShardError:
         return damaged(path, f"the file ends at byte {end}, within {what}", sample)

@@ -60,7 +60,7 @@ def read_table(path: str, text: Sequence[str], max_bytes: int = MAX_TABLE_BYTES)
         raise _broken(
             path, f"it is not UTF-8 ({error.reason} at byte {error.start} of a text)", _UTF8
         ) from None
-    except (pa.ArrowException, OSError, ValueError, TypeError, RecursionError) as error:
+    except (pa.ArrowException, csv.Error, OSError, ValueError, TypeError, RecursionError) as error:
         first = str(error).strip().split("\n")[0] or type(error).__name__
         raise _broken(path, first.rstrip("."), "Repair it, or write it again.") from None
     repeated = [name for name, times in Counter(table.column_names).items() if times > 1]
@@ -120,7 +120,7 @@ def _read_delimited(path: str, delimiter: str, text: Sequence[str]) -> "pa.Table
         line = file.readline(MAX_LINE_BYTES)
     if line.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise _broken(path, "it is UTF-16", _UTF8)
-    header = line.decode("utf-8-sig")
+    header = line.decode("utf-8-sig").partition("\r")[0]  # lines may end in that alone
     if delimiter not in header:
         delimiter = next((other for other in ";\t" if other in header), delimiter)
     names = next(csv.reader([header], delimiter=delimiter), [])
