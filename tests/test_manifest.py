@@ -192,7 +192,7 @@ def test_images_in_parquet(tmp_path: Path) -> None:
     for i in (1, 2):
         with pytest.raises(errors.DecodeError, match=rf"sample {i} .*row {i + 1}.*has no image"):
             source.read(i)
-    with pytest.raises(errors.ManifestError, match=r"the limit is 10.*max_bytes"):
+    with pytest.raises(errors.ManifestError, match=r"the limit is 10.*max_table_bytes"):
         ManifestSource(tmp_path / "list.parquet", max_table_bytes=10)
 
 

@@ -107,7 +107,7 @@ def _read_parquet(path: str, max_bytes: int) -> "pa.Table":
             raise _broken(
                 path,
                 f"it would take {n_bytes} bytes of memory, and the limit is {max_bytes}",
-                "Keep paths instead of images in it, pack it (fieldloom pack), or raise max_bytes.",
+                "Keep paths instead of images in it, pack it (fieldloom pack), or raise max_table_bytes.",
             )
         return file.read()
 
