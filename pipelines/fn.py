@@ -42,7 +42,9 @@ as the pipeline's). On a GPU it needs CuPy and a CUDA build of torch, and works 
 waiting; ids and the like stay on the CPU.
 
 **Errors.** While the graph is built: `ArgumentError`. While it runs: DALI's RuntimeError with our message in
-it, which ends that pipeline, as every operator's error does.
+it, after which DALI calls the pipeline invalid: build another. (Its default executor gives the batches that
+follow all the same. Their ids and epochs are right where they are given; what is counted lacks the samples of
+batches that did not get as far as the operator.)
 """
 
 import hashlib

@@ -2,7 +2,9 @@
 
 Keys are read on the host, images on the device. So an operator of a GPU graph is two: one on the CPU takes
 ids, epochs and the like and leaves them in a queue; its output, a token, makes DALI run the other behind it,
-which takes them out again. Both run once a batch and in the order of batches, whatever runs ahead.
+which takes them out again. Both run once a batch and in the order of batches, whatever runs ahead; but where
+a decoder fails, the other misses its turn, and DALI's default executor goes on with the next batch. So a
+token's length, which the host knows without waiting, says whose it is.
 """
 
 import contextlib
@@ -25,6 +27,8 @@ from fieldloom.pipelines.stage import check_sizes, cut, place
 if TYPE_CHECKING:
     import torch
 
+#: Numbers of tickets that can be told apart: far more than batches under way.
+NUMBERS = 64
 #: A batch's keys, and the sizes of whole images where windows come.
 Ticket = tuple[Drawn, np.ndarray | None]
 
@@ -37,25 +41,29 @@ class Tickets:
         keys: Makes keys of them.
 
     Attributes:
-        waiting: Tickets of batches that the other operator has not taken yet.
+        waiting: Numbered tickets of batches that the other operator has not taken yet.
     """
 
     def __init__(self, names: list[str], keys: KeyInputs) -> None:
         self._names, self._keys = names, keys
-        self.waiting: deque[Ticket] = deque()
+        self.waiting: deque[tuple[int, Ticket]] = deque()
+        self._number = 0
 
     def __call__(self, *batches: Samples) -> list[np.ndarray]:
-        """Tokens, uint8 (1,); their values mean nothing."""
+        """Tokens, uint8 (number of the batch % NUMBERS + 1,); their values mean nothing."""
         n = len(batches[0])
         if n:
             inputs = dict(zip(self._names, batches, strict=True))
             sizes = check_sizes(pairs(inputs["sizes"]), n) if "sizes" in inputs else None
-            self.waiting.append((self._keys.take(inputs, n), sizes))
-        return list(np.zeros((n, 1), np.uint8))
+            self._number = (self._number + 1) % NUMBERS
+            self.waiting.append((self._number, (self._keys.take(inputs, n), sizes)))
+        return list(np.zeros((n, self._number + 1), np.uint8))
 
-    def take(self, n: int) -> Ticket:
-        """The next batch's."""
-        ticket = self.waiting.popleft()
+    def take(self, n: int, tokens: Sequence[Any]) -> Ticket:
+        """That of the batch of n images that came with these tokens; earlier ones were missed."""
+        number, ticket = self.waiting.popleft()
+        while number != tokens[0].shape[0] - 1:
+            number, ticket = self.waiting.popleft()
         if len(ticket[0].ids) != n:
             raise ArgumentError.make(
                 f"{n} images and {len(ticket[0].ids)} ids",
@@ -71,7 +79,7 @@ class Counted:
     def __init__(self, keys: KeyInputs) -> None:
         self._keys = keys
 
-    def take(self, n: int) -> Ticket:
+    def take(self, n: int, tokens: Sequence[Any]) -> Ticket:
         """The next batch's."""
         return self._keys.take({}, n), None
 
@@ -106,7 +114,7 @@ class AugmentOnDevice:
             return tuple([] for _ in range(1 + len(masks))) if masks else []
         check_images(images)
         kinds = [mask_kind(each, images) for each in masks]
-        drawn, sizes = self._tickets.take(len(images))
+        drawn, sizes = self._tickets.take(len(images), *more[self._n_masks :] or [()])
         device = device_of(images[0])
         sources, maps = sources_of(images), [sources_of(each) for each in masks]
         own = () if self._passes.fixed else (sources.heights, sources.widths)
@@ -152,7 +160,7 @@ class PerPixelOnDevice:
             return []
         for image in images:
             layout_of(image.shape, str(image.dtype), self._layout)
-        drawn, _ = self._tickets.take(len(images))
+        drawn, _ = self._tickets.take(len(images), *tokens or [()])
         device = device_of(images[0])
         with on_current_stream(device):
             element = getattr(torch, str(images[0].dtype))

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fieldloom.errors import ArgumentError, DecodeError
+from fieldloom.errors import ArgumentError, DecodeError, SampleError
 from fieldloom.kernels.philox import PLAN_POSITION, slot_of
 from fieldloom.pipelines.compiling import Files, recipes
 from fieldloom.pipelines.header import check_header, looks_like
@@ -165,13 +165,15 @@ def check_files(files: Files, max_pixels: int = 10**8) -> None:
         SampleError: The first bad one, by number and name.
     """
     for i, name in enumerate(files.names):
-        data = files.read(i)
         try:
+            data = files.read(i)
             header = check_header(data, max_pixels=max_pixels)
             if header.route != "dali":
                 _check_parser(data)
-        except DecodeError as error:
-            raise error.located(i, name) from error
+        except SampleError as error:
+            # Its own remedy may be an option of the loader's.
+            remedy = "Repair, convert or remove the file, or use fieldloom.DataLoader."
+            raise type(error).make(error.what, why=error.why, remedy=remedy, sample=i, file=name) from error
 
 
 def _check_parser(data: np.ndarray) -> None:
@@ -187,7 +189,6 @@ def _check_parser(data: np.ndarray) -> None:
         raise DecodeError.make(
             "cannot decode",
             why=f"DALI has no decoder for it; it looks like {looks_like(data)}",
-            remedy="Convert or remove the file, or use fieldloom.DataLoader.",
         )
 
 

@@ -202,11 +202,56 @@ def test_keys_stay_on_the_cpu(pretended: list[str]) -> None:
 
 def test_tickets_are_taken_in_order_and_empty_batches_leave_none() -> None:
     tickets = Tickets(["ids"], KeyInputs({"seed": 0, "epoch": 1, "strength": None}, None))
-    assert [len(tickets(list(column(range(k, k + n))))) for k, n in ((0, 2), (5, 0), (7, 1))] == [2, 0, 1]
-    assert tickets.take(2)[0].ids.tolist() == [0, 1]
+    tokens = [tickets(list(column(range(k, k + n)))) for k, n in ((0, 2), (5, 0), (7, 1))]
+    assert list(map(len, tokens)) == [2, 0, 1]
+    assert tickets.take(2, tokens[0])[0].ids.tolist() == [0, 1]
     with pytest.raises(ArgumentError, match="3 images and 1 ids"):
-        tickets.take(3)
+        tickets.take(3, tokens[2])
     assert not tickets.waiting
+
+
+def test_a_ticket_that_nobody_took_is_not_the_next_batch_s() -> None:
+    tickets = Tickets(["ids"], KeyInputs({"seed": 0, "epoch": 1, "strength": None}, None))
+    for k in range(3 * fn_device.NUMBERS):
+        lost, tokens = tickets([np.array([k])]), tickets([np.array([k + 1])])
+        assert tickets.take(1, tokens)[0].ids.tolist() == [k + 1]
+        assert lost[0].shape != tokens[0].shape
+
+
+class FailsOnce:
+    """A decoder, as it were: the second batch cannot be decoded."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, images: Any) -> Any:
+        self.calls += 1
+        if self.calls == 2:
+            raise ValueError("broken body")
+        return images
+
+
+@needs_compiler
+@pytest.mark.parametrize("device", ["cpu", "gpu", "direct"])
+def test_batches_behind_one_that_failed_keep_their_ids(pretended: list[str], device: str) -> None:
+    """DALI's default executor goes on, whatever it says of the pipeline."""
+    warp = [fl.RandomField("translate", p=1.0)]
+
+    def define(images: Any, ids: Any) -> Any:
+        images = dali.python_function(images, function=FailsOnce(), batch_processing=True)
+        images = images.gpu() if device == "gpu" else images
+        options = {"ids": ids, "epoch": 0, "seed": SEED, "direct": device == "direct"}
+        return fn.fused(images, warp, size=16, **options), ids
+
+    pipe = graph([(UNIFORM, column(IDS // (k + 1))) for k in range(4)], define)
+    for k in range(4):
+        if k == 1:
+            with pytest.raises(RuntimeError, match="broken body"):
+                pipe.run()
+            continue
+        out, ids = pipe.run()
+        np.testing.assert_array_equal(np.asarray(ids.as_tensor())[:, 0], IDS // (k + 1))
+        check(arrays(out), warp, UNIFORM, IDS // (k + 1), size=16)
 
 
 def test_images_are_checked_before_a_ticket_is_taken() -> None:
@@ -214,7 +259,7 @@ def test_images_are_checked_before_a_ticket_is_taken() -> None:
     function = AugmentOnDevice(counted, Passes(RECIPE, Form(8)))
     with pytest.raises(ArgumentError, match="not uint8 of shape"):
         function([Cupied(np.zeros((4, 4, 1), np.uint8))])
-    assert counted.take(1)[0].ids.tolist() == [0]
+    assert counted.take(1, ())[0].ids.tolist() == [0]
     assert function([]) == []
     assert AugmentOnDevice(counted, Passes(RECIPE, Form(8)), 2)([], [], []) == ([], [], [])
 

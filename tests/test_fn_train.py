@@ -157,7 +157,7 @@ def test_check_names_the_bad_file(folder, tmp_path, data, why):
     bad = tmp_path / "bad.jpg"
     bad.write_bytes(data)
     good = FolderSource(folder).name(0)
-    with pytest.raises(DecodeError, match=rf"sample 1 \(.*bad.jpg\).*{why}"):
+    with pytest.raises(DecodeError, match=rf"sample 1 \(.*bad.jpg\).*{why}.*or use fieldloom.DataLoader.$"):
         train_pipeline([good, str(bad)], check=True, **OPTIONS)
 
 
