@@ -412,3 +412,16 @@ def test_a_target_that_is_missing_later_is_a_bad_sample() -> None:
     late = MapSource(Returning(lambda i: (pixels(seed=i), None if i < 3 else i)))
     with pytest.raises(errors.TransformError, match="target is a int"):
         late.sample(4)
+
+
+def test_targets_keep_the_first_ones_type() -> None:
+    def types(values: list[Any], **options: Any) -> list[Any]:
+        rows = Returning(lambda i: (pixels(seed=i), values[i]), len(values))
+        with fl.DataLoader(rows, batch_size=2, size=8, device="cpu", **options) as loader:
+            return [(batch.targets.dtype, batch.targets.tolist()) for batch in loader]
+
+    assert types([0.5, 1, 2, torch.tensor(3)]) == [(torch.float32, [0.5, 1]), (torch.float32, [2, 3])]
+    assert types([1, np.uint8(2), torch.tensor(3), True]) == [(torch.int64, [1, 2]), (torch.int64, [3, 1])]
+    for odd in (0.5, np.float32(2), torch.tensor(1.0)):
+        with pytest.raises(errors.LabelError, match=r"sample 2 .*the first sample.*whole"):
+            types([1, 2, odd, 3])

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import numbers
 import operator
 import threading
 from collections.abc import Mapping, Sequence
@@ -63,7 +64,7 @@ class MapSource(Source):
         self._encoded = is_encoded(first.image)
         self.stored = "encoded" if self._encoded else "pixels"
         self.names, self.has_masks = first.names, first.mask is not None
-        self._labeled = first.target is not None
+        self._labeled, self._whole = first.target is not None, _is_whole(first.target)
         self._files = self._find_files(first, i) if listed else None
         if self._files is not None:
             self.stored, self.targets = "encoded", self._files.targets
@@ -187,10 +188,25 @@ class MapSource(Source):
             )
         if self.targets is None and (parts.target is not None) != self._labeled:
             raise self._lacks_target(i) if self._labeled else self._another("target", parts.target, i)
-        target = parts.target if self.targets is None else None
+        target = None
+        if self.targets is None and self._labeled:
+            target = self._as_first(parts.target, i)
         if target is not None and self._bound is not None:
             _check_bound(target, self._bound, i, self.name(i))
         return Sample(image, target, mask, parts.fields)
+
+    def _as_first(self, target: Any, i: int) -> Any:
+        """A target of the first one's type: batches shall not be int64 now and float32 then."""
+        whole = None if self._whole is None else _is_whole(target)
+        if self._whole and whole is False:
+            raise LabelError.make(
+                f"target {target!r}",
+                why="the first sample, which is looked at to see what the data set returns, has a whole number",
+                remedy="Return floats for all samples, or correct it.",
+                sample=i,
+                file=self.name(i),
+            )
+        return float(target) if whole and self._whole is False else target
 
     def _lacks_target(self, i: int) -> LabelError:
         return LabelError.make(
@@ -240,6 +256,19 @@ class MapSource(Source):
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._lock = threading.Lock() if state["_lock"] else None
+
+
+def _is_whole(target: Any) -> bool | None:
+    """Whether a target is a whole number (True) or another one (False); None: it is no single number."""
+    if getattr(target, "ndim", 0):
+        return None
+    try:
+        operator.index(target)
+    except TypeError:
+        pass
+    else:
+        return True
+    return False if isinstance(target, numbers.Real) or hasattr(target, "dtype") else None
 
 
 def _check_bound(target: Any, bound: int, i: int, name: str) -> None:
