@@ -41,8 +41,8 @@ def make(work: Work) -> Iterator[Epoch]:
             pipelines={
                 "image": [
                     RandomResizedCropRGBImageDecoder((work.size, work.size)), RandomHorizontalFlip(),
-                    *(jitter if work.jitters else []), ToTensor(), ToTorchImage(),
-                    NormalizeImage(mean, std, np.float32),
+                    *(jitter if work.jitters else []), NormalizeImage(mean, std, np.float32), ToTensor(),
+                    ToTorchImage(channels_last=False, convert_back_int16=False),
                 ],
                 "label": [IntDecoder(), ToTensor()],
             },
