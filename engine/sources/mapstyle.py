@@ -201,7 +201,7 @@ class MapSource(Source):
         if self._whole and whole is False:
             raise LabelError.make(
                 f"target {target!r}",
-                why="the first sample, which is looked at to see what the data set returns, has a whole number",
+                why="the first sample, which shows what the data set returns, has a whole number",
                 remedy="Return floats for all samples, or correct it.",
                 sample=i,
                 file=self.name(i),
