@@ -1,9 +1,12 @@
 """Graphs, images and comparisons that the tests of DALI operators share."""
 
+from pathlib import Path
+
 import numpy as np
 from kernel_cases import noise, photo
 from nvidia.dali import fn as dali
 from nvidia.dali import pipeline_def
+from PIL import Image
 
 import fieldloom as fl
 
@@ -31,6 +34,19 @@ FORMS = [("float32", "CHW"), ("float16", "HWC"), ("uint8", "HWC"), ("uint8", "CH
 
 def column(values, dtype=np.int64):
     return np.asarray(values, dtype)[:, None]
+
+
+def write_files(folder, n, n_classes=3):
+    """JPEG files of ever different sizes, stored in every EXIF orientation, in a folder for each class."""
+    paths = []
+    for k in range(n):
+        path = Path(folder) / f"class{k % n_classes}" / f"{k:04}.jpg"
+        path.parent.mkdir(exist_ok=True)
+        exif = Image.Exif()
+        exif[0x0112] = k % 8 + 1
+        Image.fromarray(photo(50 + 5 * k, 90 - 4 * k, seed=k)).save(path, exif=exif, quality=90)
+        paths.append(str(path))
+    return sorted(paths)
 
 
 def graph(batches, define, build=None, batch_size=BATCH, **options):

@@ -152,6 +152,7 @@ def inverted(images: Any, ids: Any) -> Any:
 
 
 @needs_compiler
+@pytest.mark.slow
 @pytest.mark.parametrize("taken", [0, 2, BATCH])
 def test_conditions(pretended: list[str], taken: int) -> None:
     on = [np.bool_(k < taken) for k in range(BATCH)]

@@ -48,7 +48,8 @@ def test_an_own_operation_takes_forty_lines_at_most():
 
 
 @pytest.mark.skipif(not has_compiler, reason="g++ compiles the CUDA source for the CPU")
-@pytest.mark.parametrize("dtype", ["uint8", pytest.param("float32", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
 def test_its_twins_give_equal_bits(dtype):
     names = {}
     exec(compile(blocks("own-kernel")[0], "own-kernel.md", "exec"), names)

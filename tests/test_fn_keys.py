@@ -2,14 +2,13 @@
 
 import numpy as np
 import pytest
-from fn_cases import IDS, RAGGED, SEED, UNIFORM, arrays, augmented, check, column, graph, run
+from fn_cases import IDS, RAGGED, SEED, UNIFORM, arrays, augmented, check, column, graph, run, write_files
 from nvidia.dali import fn as dali
 from nvidia.dali import pipeline_def, types
 from nvidia.dali.data_node import DataNode
 
 import fieldloom as fl
 from fieldloom.errors import ArgumentError
-from fieldloom.perf.photos import write_photo_folder
 from fieldloom.pipelines import fn
 from fieldloom.pipelines.fn_keys import Visits
 from fieldloom.pipelines.stage import MAX_STRENGTH
@@ -149,9 +148,7 @@ def test_a_branch_counts_what_comes_its_way():
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("fn")
-    write_photo_folder(folder, n=8)
-    return [str(path) for path in sorted(folder.glob("*/*"))]
+    return write_files(tmp_path_factory.mktemp("fn"), 8)
 
 
 def test_ids_of_files_do_not_depend_on_their_order(files):

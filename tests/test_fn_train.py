@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from fn_cases import write_files
 from nvidia.dali.plugin.pytorch import DALIGenericIterator, LastBatchPolicy
 
 import fieldloom as fl
 from fieldloom.errors import ArgumentError, DecodeError, MissingError
-from fieldloom.perf.photos import write_photo_folder
 from fieldloom.pipelines import train_pipeline
 from fieldloom.sources import FolderSource
 
@@ -23,7 +23,7 @@ OPTIONS = {"augment": RECIPE, "batch_size": 4, "size": SIZE, "seed": SEED}
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("train")
-    write_photo_folder(path, n=N)
+    write_files(path, N)
     return path
 
 
@@ -213,6 +213,7 @@ def test_a_missing_folder():
         train_pipeline("no/such/folder")
 
 
+@pytest.mark.slow
 def test_importing_it_starts_no_dali():
     code = "import sys; from fieldloom.pipelines import train; print('nvidia.dali' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
