@@ -425,3 +425,11 @@ def test_targets_keep_the_first_ones_type() -> None:
     for odd in (0.5, np.float32(2), torch.tensor(1.0)):
         with pytest.raises(errors.LabelError, match=r"sample 2 .*the first sample.*whole"):
             types([1, 2, odd, 3])
+
+
+def test_num_classes_of_rows_that_come_with_samples() -> None:
+    rows = Returning(lambda i: (pixels(seed=i), [1, 0, 1] if i < 2 else torch.ones(4)))
+    source = MapSource(rows, num_classes=3)
+    assert source.sample(1).target == [1, 0, 1]
+    with pytest.raises(errors.LabelError, match=r"4 numbers .*sample 2 .*num_classes=3"):
+        source.sample(2)

@@ -272,7 +272,17 @@ def _is_whole(target: Any) -> bool | None:
 
 
 def _check_bound(target: Any, bound: int, i: int, name: str) -> None:
-    """A class that comes with its sample is below `num_classes`; rows and other numbers are no classes."""
+    """A class that comes with its sample is below `num_classes`, and a row has that many numbers."""
+    if isinstance(target, (list, tuple)) or getattr(target, "ndim", 0) == 1:
+        if len(target) == bound:
+            return
+        raise LabelError.make(
+            f"target of {len(target)} numbers is not usable for",
+            why=f"num_classes={bound}, and rows have as many",
+            remedy="Correct it, or num_classes.",
+            sample=i,
+            file=name,
+        )
     try:
         label = operator.index(target)
     except TypeError:
