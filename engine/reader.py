@@ -1,6 +1,6 @@
 """Reading ahead: bytes and checked headers of coming batches, on a small pool of threads."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -117,7 +117,20 @@ class Reader:
         return Decoded(image)
 
     def _whole(self, sample: int, read: Callable[[int], np.ndarray]) -> Sample:
-        return self._source.sample(sample) if self._more else Sample(read(sample))
+        if not self._more:
+            return Sample(read(sample))
+        whole = self._source.sample(sample)
+        if not isinstance(whole, Sample) or not isinstance(whole.fields, Mapping):
+            shown = f"a {type(whole).__name__}"
+            if isinstance(whole, Sample):
+                shown = f"fields that are a {type(whole.fields).__name__}"
+            raise ArgumentError.make(
+                f"{type(self._source).__name__}.sample returned {shown}",
+                why="a sample is a fieldloom.sources.Sample, its fields a dict",
+                remedy="Return Sample(image, target, mask, {...}).",
+                sample=sample,
+            )
+        return whole
 
     def _extras(self, whole: Sample, height: int, width: int) -> Extras | None:
         if not self._more:

@@ -159,3 +159,23 @@ def test_targets_that_are_numbers() -> None:
             checked_target(target)
     with pytest.raises(errors.LabelError, match="int64"):
         checked_target(np.uint64(2**63))
+
+
+@pytest.mark.parametrize(
+    "returned", [None, pixels(), Sample(pixels(), 1, None, None)], ids=["none", "array", "fields"]
+)
+def test_what_is_no_sample(returned: Any) -> None:
+    class Odd(Source):
+        stored, targets, more = "pixels", np.zeros(3, np.int64), True
+
+        def name(self, i: int) -> str:
+            return "odd"
+
+        def sample(self, i: int) -> Any:
+            return returned
+
+    with (
+        fl.DataLoader(Odd(), batch_size=3, size=8, device="cpu", on_bad_sample="skip") as loader,
+        pytest.raises(errors.ArgumentError, match=r"Odd.sample returned .*sample 0.*Return Sample"),
+    ):
+        next(iter(loader))

@@ -798,3 +798,12 @@ def test_width_of_rows_that_were_checked_before() -> None:
     assert open_source(Rows(), num_classes=3).targets is Rows.targets
     with pytest.raises(errors.ArgumentError, match="rows of 3 numbers"):
         open_source(Rows(), num_classes=2)
+
+
+def test_masks_come_with_samples() -> None:
+    class Masks(Source):
+        targets, has_masks = np.zeros(2, np.int64), True
+        read = name = Source.read
+
+    with pytest.raises(errors.ArgumentError, match="more = True"):
+        open_source(Masks())

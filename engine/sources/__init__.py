@@ -24,6 +24,7 @@ from fieldloom.sources.opening import open_source
 from fieldloom.sources.packed import PackedSource
 from fieldloom.sources.packing import pack
 from fieldloom.sources.remote import RemoteFolderSource
+from fieldloom.sources.sample import Sample
 from fieldloom.sources.shards import ShardSource
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "MapSource",
     "PackedSource",
     "RemoteFolderSource",
+    "Sample",
     "ShardSource",
     "Source",
     "open_source",

@@ -91,6 +91,12 @@ def open_source(source: object, *, num_classes: int | None = None) -> Source:
 
 def _checked(source: Source, num_classes: int | None) -> Source:
     targets = source.targets
+    if getattr(source, "has_masks", False) and not getattr(source, "more", False):
+        raise ArgumentError.make(
+            f"{type(source).__name__}.has_masks is True, and more is not",
+            why="masks come with sample(), which is asked for only then",
+            remedy="Set more = True.",
+        )
     if targets is None and getattr(source, "more", False):
         return source
     known = isinstance(targets, np.ndarray) and len(targets) == len(source)
