@@ -55,19 +55,18 @@ from typing import Any
 import numpy as np
 from nvidia.dali import fn as _dali
 from nvidia.dali.data_node import DataNode
-from nvidia.dali.pipeline import do_not_convert
 
 from fieldloom.errors import ArgumentError
 from fieldloom.pipelines import fn_host
 from fieldloom.pipelines.compiling import recipes
-from fieldloom.pipelines.fn_graph import HOST, augmented, with_pixels
+from fieldloom.pipelines.fn_graph import HOST, augmented, operator, with_pixels
 from fieldloom.pipelines.fn_keys import KeyOptions, Samples, check_nodes, whole
 from fieldloom.pipelines.fn_operations import make_operator
 from fieldloom.pipelines.fn_passes import Form, Passes
 from fieldloom.pipelines.fn_pixels import LAYOUTS, PixelOperation
 
 
-@do_not_convert
+@operator
 def fused(
     images: DataNode,
     augment: Any,
@@ -139,7 +138,7 @@ def fused(
     )
 
 
-@do_not_convert
+@operator
 def crop_windows(
     sizes: DataNode,
     augment: Any,
@@ -183,7 +182,7 @@ def crop_windows(
     return start, shape
 
 
-@do_not_convert
+@operator
 def positions(like: DataNode, *, epoch_size: int | None = None, first: int = 0) -> tuple[DataNode, DataNode]:
     """The automatic ids and epochs as nodes, for several operators, or to be handed on with the batch.
 
@@ -209,7 +208,7 @@ def positions(like: DataNode, *, epoch_size: int | None = None, first: int = 0) 
     return ids, epochs
 
 
-@do_not_convert
+@operator
 def source_ids(data: DataNode) -> DataNode:
     """Ids from the names of the files that samples were read from: the same in every order, shard and run.
 
@@ -251,7 +250,7 @@ def _ids_of(names: Samples) -> list[np.ndarray]:
     return [np.array([id_of(name.tobytes())], np.int64) for name in names]
 
 
-@do_not_convert
+@operator
 def per_pixel(
     images: DataNode,
     function: Callable[..., Any] | PixelOperation,
@@ -305,9 +304,8 @@ def __getattr__(name: str) -> Callable[..., Any]:
         near = [] if name.startswith("_") else get_close_matches(name, __dir__(), 1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise AttributeError(f"module {__name__!r} has no operator {name!r}{hint}")
-    operator: Callable[..., Any] = make_operator(named, augmented)
-    globals()[name] = operator
-    return operator
+    globals()[name] = made = make_operator(named, augmented)
+    return made
 
 
 def __dir__() -> list[str]:

@@ -1,13 +1,14 @@
 """How functions of ours become operators of a graph, on the CPU and on a GPU."""
 
+import functools
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from nvidia.dali import fn as _dali
 from nvidia.dali.data_node import DataNode
-from nvidia.dali.pipeline import Pipeline
+from nvidia.dali.pipeline import Pipeline, do_not_convert
 
-from fieldloom.errors import ArgumentError
+from fieldloom.errors import ArgumentError, FieldloomError
 from fieldloom.pipelines import fn_host
 from fieldloom.pipelines.fn_direct import HandOver, adopt, use_direct
 from fieldloom.pipelines.fn_keys import KeyInputs, KeyOptions, check_nodes
@@ -15,6 +16,23 @@ from fieldloom.pipelines.fn_passes import Passes
 from fieldloom.pipelines.fn_pixels import PixelOperation
 
 BOTH, HOST = ("cpu", "gpu"), ("cpu",)
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def operator(function: _Function) -> _Function:
+    """Marks what users call within graphs: DALI's conditions leave it, and its errors, as they are."""
+
+    @functools.wraps(function)
+    def called(*inputs: Any, **options: Any) -> Any:
+        try:
+            return function(*inputs, **options)
+        except FieldloomError as error:
+            # Without this, a graph with conditions turns errors of all classes that it does not know into one
+            # of its own.
+            error.ag_pass_through = True  # type: ignore[attr-defined]
+            raise
+
+    return cast(_Function, do_not_convert(called))
 
 
 def augmented(

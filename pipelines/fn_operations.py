@@ -5,10 +5,9 @@ import textwrap
 from collections.abc import Callable
 from typing import Any
 
-from nvidia.dali.pipeline import do_not_convert
-
 from fieldloom.errors import ArgumentError
 from fieldloom.pipelines.compiling import Named
+from fieldloom.pipelines.fn_graph import operator as in_graphs
 from fieldloom.pipelines.fn_keys import KeyOptions
 from fieldloom.pipelines.fn_passes import Form, Passes
 
@@ -61,8 +60,7 @@ def make_operator(named: Named, augmented: Callable[..., Any]) -> Callable[..., 
     operator.__module__ = "fieldloom.pipelines.fn"
     operator.__doc__ = _doc(named, list(form))
     operator.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    converted: Callable[..., Any] = do_not_convert(operator)
-    return converted
+    return in_graphs(operator)
 
 
 def _doc(named: Named, form: list[str]) -> str:

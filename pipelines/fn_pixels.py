@@ -101,6 +101,12 @@ class PixelOperation:
             ArgumentError: The images are of another kind, or numbers do not fit.
             DeviceError: The images are on a GPU, and what that needs is missing.
         """
+        if not hasattr(images, "shape") or not hasattr(images, "dtype"):
+            raise ArgumentError.make(
+                f"images of type {type(images).__name__}",
+                why="not an array",
+                remedy="Pass a batch of NumPy's or torch's.",
+            )
         n = len(images)
         keys = make_keys(
             np.arange(n) if ids is None else np.asarray(ids), seed=seed, epoch=epoch, occurrences=occurrences

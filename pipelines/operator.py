@@ -17,15 +17,15 @@ last step, a `fieldloom.pipelines.stage.FusedStage` on the pipeline's outputs sa
 """
 
 from nvidia.dali.data_node import DataNode
-from nvidia.dali.pipeline import do_not_convert
 
 from fieldloom.kernels.fusedpass import FusedPass
 from fieldloom.kernels.plan import PassPlan
 from fieldloom.pipelines import fn
+from fieldloom.pipelines.fn_graph import operator
 from fieldloom.pipelines.stage import compiled
 
 
-@do_not_convert
+@operator
 def fused(
     images: DataNode,
     ids: DataNode,
@@ -67,7 +67,7 @@ def fused(
     return out
 
 
-@do_not_convert
+@operator
 def crop_windows(
     sizes: DataNode,
     ids: DataNode,

@@ -12,7 +12,7 @@ from nvidia.dali import pipeline_def
 
 import fieldloom as fl
 from fieldloom.errors import ArgumentError
-from fieldloom.pipelines import fn
+from fieldloom.pipelines import fn, operator
 from fieldloom.pipelines.compiling import recipes
 from fieldloom.registry import REGISTRY
 
@@ -145,6 +145,30 @@ def test_own_options_and_forms():
 def test_wrong_options_while_the_graph_is_built(name, options, message):
     with pytest.raises(ArgumentError, match=message):
         graph([(IMAGES,)], lambda images: getattr(fn, name)(images, **options), batch_size=N)
+
+
+@pytest.mark.parametrize("name", ["equalize", "fused", "per_pixel", "crop_windows", "plan"])
+def test_errors_keep_their_kind_in_conditions(name):
+    """DALI makes an error of its own of those it does not know, when it has rewritten the graph."""
+    calls = {
+        "equalize": lambda images: fn.equalize(images, magnitude=3),
+        "fused": lambda images: fn.fused(images, [3]),
+        "per_pixel": lambda images: fn.per_pixel(images, 3),
+        "crop_windows": lambda images: fn.crop_windows(images, "imagenet", epoch=-1),
+        "plan": lambda images: operator.fused(images, images, 3),
+    }
+    call = calls[name]
+
+    @pipeline_def(batch_size=N, num_threads=1, device_id=None, enable_conditionals=True)
+    def conditional():
+        images, on = dali.external_source(source=iter([]), num_outputs=2, batch=True)
+        if on:
+            images = call(images)
+        return images
+
+    with pytest.raises(ArgumentError) as raised:
+        conditional()
+    assert raised.value.why
 
 
 def test_in_conditions():

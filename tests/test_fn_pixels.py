@@ -235,6 +235,7 @@ def test_double_precision_is_fine_without_a_twin():
         (BYTES[..., :2], {}, "three channels"),
         (BYTES.astype(np.float64), {}, "type float64"),
         (BYTES, {"layout": "CHW"}, "three channels"),
+        (list(BYTES), {}, "images of type list: not an array"),
         (BYTES, {"layout": "WHC"}, "layout='WHC'"),
         (BYTES, {"ids": [1]}, "4 images and 1 ids"),
         (BYTES, {"ids": [-1, 0, 0, 0]}, r"ids\[0\]=-1"),
