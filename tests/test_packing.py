@@ -380,3 +380,14 @@ def test_a_bad_source_is_no_bad_sample(tmp_path: Path) -> None:
     with pytest.raises(ShardError):
         fl.pack(broken, tmp_path / "packed", on_bad_sample="skip")
     assert os.listdir(tmp_path) == []
+
+
+def test_files_beside_a_packed_data_set_are_not_lost(tmp_path: Path) -> None:
+    path = packed(tmp_path)
+    (path / "notes.txt").write_text("mine")
+    with pytest.raises(ArgumentError, match=r"other files.*: notes.txt"):
+        packed(tmp_path, overwrite=True)
+    assert (path / "notes.txt").read_text() == "mine"
+    (path / "notes.txt").rename(path / ".notes")
+    assert packed(tmp_path, n=3, overwrite=True) == path
+    assert len(PackedSource(path)) == 3

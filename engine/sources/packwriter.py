@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from typing import Any
@@ -14,6 +15,10 @@ from fieldloom.sources.packshrink import Packed
 
 _LOCK, _NEW, _OLD = "lock", "new", "old"
 _PARTS = {_LOCK, _NEW, _OLD}
+#: What is in the folder of a packed data set; hidden files are of the system.
+_OURS = re.compile(
+    rf"\..*|{re.escape(META)}|{re.escape(INDEX)}|{re.escape(TARGETS)}|data-\d+\.bin", re.DOTALL
+)
 
 
 class PackWriter:
@@ -203,8 +208,16 @@ def _check_free(path: str, *, overwrite: bool) -> None:
             )
         return
     packed = os.path.isdir(path) and os.path.isfile(os.path.join(path, META)) and not os.path.islink(path)
-    if packed and overwrite:
+    strangers = [name for name in os.listdir(path) if not _OURS.fullmatch(name)] if packed else []
+    if packed and overwrite and not strangers:
         return
+    if packed and overwrite:
+        raise ArgumentError.make(
+            "cannot replace the packed data set",
+            why=f"its folder holds other files, which would be lost: {', '.join(sorted(strangers)[:3])}",
+            remedy="Move them away, or take another folder.",
+            file=path,
+        )
     empty = os.path.isdir(path) and not os.path.islink(path) and not os.listdir(path)
     if empty:
         return
