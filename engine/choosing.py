@@ -138,7 +138,8 @@ class Chooser:
                 remedy=f"Report any of {', '.join(KINDS)}.",
             )
         ids = batch.ids
-        if batch.scoring:  # what was decided without this, when somebody asked for the length, say, is void
+        # What was decided without this, when somebody asked for the length, say, is void; not what has begun.
+        if batch.scoring and batch.epoch != self._begun:
             self._decided.pop(batch.epoch, None)
         tensors = {n: _tensor(n, v, len(ids)) for n, v in values.items() if n in self.signals.names}
         if not tensors:

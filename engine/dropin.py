@@ -104,7 +104,9 @@ def _is_default(name: str, value: Any) -> bool:
         return True
     home = str(getattr(value, "__module__", ""))
     return (
-        name == "collate_fn" and value.__name__ == "default_collate" and home.startswith("torch.utils.data")
+        name == "collate_fn"
+        and getattr(value, "__name__", "") == "default_collate"  # a partial has no name
+        and home.startswith("torch.utils.data")
     )
 
 

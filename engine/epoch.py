@@ -1,8 +1,6 @@
 """The plan of an epoch: which sample stands where, a pure function of (seed, epoch, selection)."""
 
 import hashlib
-import itertools
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +10,7 @@ from fieldloom.kernels.philox import PLAN_POSITION, random_words, slot_of
 
 from .ranks import Rank
 from .selection import Selection
+from .slices import Slices
 
 #: Times that an id may stand in one epoch: occurrences have 8 bits, half of them for substitutes.
 MAX_OCCURRENCES = 128
@@ -55,15 +54,9 @@ class EpochPlan:
             return np.zeros(len(self.ids[where]), np.uint8)
         return self.occurrences[where].copy()
 
-    def slices(self, batch_size: int, *, drop_last: bool) -> Iterator[slice]:
+    def slices(self, batch_size: int, *, drop_last: bool) -> Slices:
         """Positions of each batch."""
-        if self.bounds is not None:
-            yield from (slice(int(a), int(b)) for a, b in itertools.pairwise(self.bounds))
-            return
-        for first in range(0, len(self), batch_size):
-            if drop_last and first + batch_size > len(self):
-                return
-            yield slice(first, min(first + batch_size, len(self)))
+        return Slices(len(self), batch_size, drop_last=drop_last, bounds=self.bounds)
 
     def of_rank(self, rank: Rank, batch_size: int, *, drop_last: bool, multiple: int = 1) -> "EpochPlan":
         """The samples of one rank, whose batches are slices of it.
@@ -83,11 +76,15 @@ class EpochPlan:
         if self.bounds is not None:
             return self._batches_of_rank(rank)
         whole, rest = divmod(len(self), batch_size * rank.world)
-        parts = [np.arange(batch_size) + (b * rank.world + rank.index) * batch_size for b in range(whole)]
+        each = 0
         if rest and not drop_last:
             each = min(-(-rest // (rank.world * multiple)) * multiple, batch_size)
-            parts.append(np.arange(each) + whole * batch_size * rank.world + rank.index * each)
-        positions = np.concatenate(parts) if parts else np.zeros(0, np.int64)
+        positions = np.empty(whole * batch_size + each, np.int64)
+        firsts = (np.arange(whole) * rank.world + rank.index) * batch_size
+        full = positions[: whole * batch_size].reshape(whole, batch_size)
+        np.add(firsts[:, None], np.arange(batch_size), out=full)
+        last = whole * rank.world * batch_size + rank.index * each
+        positions[whole * batch_size :] = np.arange(last, last + each)
         return self._at(positions)
 
     def _batches_of_rank(self, rank: Rank) -> "EpochPlan":

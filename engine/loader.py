@@ -155,10 +155,8 @@ class DataLoader(Steered, Resumable, Replayed, TorchNames):
             timeout_s=timeout_s,
         )  # fmt: skip
         self.batch_size = whole_number("", "batch_size", batch_size, 1, 65536)
-        self.shuffle, self.drop_last = (
-            flag("", "shuffle", shuffle is not None and shuffle),
-            flag("", "drop_last", drop_last),
-        )
+        self.shuffle = flag("", "shuffle", shuffle is not None and shuffle)
+        self.drop_last = flag("", "drop_last", drop_last)
         self.seed = whole_number("", "seed", own["seed"], 0, 2**64 - 1)
         self.threads = thread_count(own["threads"])
         self._prefetch = whole_number("", "prefetch", own["prefetch"], 1, 64)
@@ -210,7 +208,7 @@ class DataLoader(Steered, Resumable, Replayed, TorchNames):
             targets = np.broadcast_to(np.int64(-1), (len(self.source),))
         self._chooser = Chooser(targets, self._sampled or selection, self.seed, self.rank)
         self._epoch = 0
-        self._resume_at = self._first = 0
+        self._resume_at, self._first, self._drawn = 0, 0, False
         self._whole: EpochPlan | None = None
         self._digest: tuple[EpochPlan, str] | None = None
         self._taken: Taken | None = None
@@ -234,13 +232,14 @@ class DataLoader(Steered, Resumable, Replayed, TorchNames):
                 why=f"the last one is {MAX_EPOCH}",
                 remedy="Call set_epoch, or take another seed.",
             )
+        # A sampler draws once an epoch: its generator has moved on.
+        self._drawn = (again or self._drawn) and self._sampled is not None
         self._stop()
-        drawn = again and self._sampled is not None
-        self._chooser.begin(self._epoch, resumed=drawn or self._resume_at > 0)
+        self._chooser.begin(self._epoch, resumed=self._drawn or self._resume_at > 0)
         self._whole = self._plan(self._epoch)
         own = self._part(self._whole, self._share)
         self._make_room(own)
-        self._first, self._resume_at = self._resume_at, 0
+        self._first, self._resume_at, self._drawn = self._resume_at, 0, False
         self._epoch += 1
         iterator = LoaderIterator(
             self._production,
@@ -290,22 +289,23 @@ class DataLoader(Steered, Resumable, Replayed, TorchNames):
         return self._epoch - self._unread()
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the next epoch; it advances by itself with each iterator."""
+        """Choose the next epoch; it advances by itself with each iterator.
+
+        Where that is the next epoch anyway nothing changes: what a loaded state goes on with keeps its place.
+        """
         self._check("set_epoch of")
-        self._epoch = whole_number("", "epoch", epoch, 0, MAX_EPOCH)
-        self._resume_at, self._first = 0, -1
+        epoch = whole_number("", "epoch", epoch, 0, MAX_EPOCH)
+        if epoch != self.epoch:
+            self._epoch, self._resume_at, self._first, self._drawn = epoch, 0, -1, False
 
     def _steps(self, epoch: int) -> int:
         n, batches = len(self.source), False
         if self._sampled is not None and not self._chooser.decided(epoch):
-            n, batches = (
-                self._sampled.length(),
-                self._sampled.batches,
-            )  # asked for its length, it draws nothing
+            n, batches = self._sampled.length(), self._sampled.batches  # asked for that it draws nothing
         elif (selection := self._chooser.selection(epoch)) is not None:
-            n, batches = len(selection.ids), selection.bounds is not None and not self.shuffle
-            if selection.bounds is not None and batches:
-                n = len(selection.bounds) - 1
+            n = len(selection.ids)
+            if selection.bounds is not None and not self.shuffle:
+                n, batches = len(selection.bounds) - 1, True
         if batches:
             return -(-n // self._share.world)
         return n_batches(n, self.batch_size, drop_last=self.drop_last, world=self._share.world)

@@ -107,7 +107,7 @@ class Production:
 
     def epoch(self, plan: EpochPlan, *, drop_last: bool, first: int = 0) -> Outcomes:
         """Batches of an epoch from number `first` on. One epoch at a time; ledger and timings begin anew."""
-        slices = list(plan.slices(self._batch_size, drop_last=drop_last))
+        slices = plan.slices(self._batch_size, drop_last=drop_last)
         limit = self._policy.limit(slices[-1].stop if slices else 0)
         slices = slices[first:]
         self.ledger = Ledger(plan.epoch, slices[-1].stop - slices[0].start if slices else 0)

@@ -11,6 +11,7 @@ from fieldloom.errors import StateError
 from .choosing import Chooser
 from .epoch import EpochPlan
 from .iteration import Taken
+from .samplers import SamplerSelector
 from .state import compare, load, save
 
 
@@ -21,6 +22,8 @@ class Resumable:
     _epoch: int
     _first: int
     _resume_at: int
+    _drawn: bool
+    _sampled: SamplerSelector | None
     _taken: Taken | None
     _whole: EpochPlan | None
 
@@ -72,8 +75,11 @@ class Resumable:
         self._taken = self._whole = None
         batch = state["batch"]
         arrays = {name: np.asarray(array) for name, array in state.get("arrays", {}).items()}
-        self._chooser.load(arrays, state["epoch"] if batch else None)
+        # Beside an iterator that was not read: a sampler has drawn, and what it drew is still to come.
+        drawn = self._sampled is not None and not batch and "decided.ids" in arrays
+        self._chooser.load(arrays, state["epoch"] if batch or drawn else None)
         self._epoch, self._resume_at = state["epoch"], 0  # a state that is refused leaves a whole epoch
+        self._drawn = drawn
         if batch and self._plan(self._epoch).digest() != state["plan"]:
             raise StateError.make(
                 "the state's epoch had another plan",
@@ -106,9 +112,9 @@ class Resumable:
     def _position(self) -> tuple[int, int, bool]:
         """Epoch and batch that come next, and whether that epoch has begun."""
         taken = self._taken
-        if taken is None:
-            return self._epoch, self._resume_at, self._resume_at > 0
-        if taken.over or taken.epoch + 1 != self._epoch or taken.batches >= self._steps(taken.epoch):
+        if taken is None or taken.over or taken.epoch + 1 != self._epoch:
+            return self._epoch, self._resume_at, self._resume_at > 0 or self._drawn
+        if taken.batches >= self._steps(taken.epoch):
             return self._epoch, 0, False
         return taken.epoch, taken.batches, True
 

@@ -22,7 +22,12 @@ class Steered:
     plan: "PassPlan"
     _augment: Any
     _chooser: Chooser
-    _epoch: int
+    _resume_at: int
+
+    @property
+    def epoch(self) -> int:
+        """The next epoch; `DataLoader` says which."""
+        raise NotImplementedError
 
     def _check(self, what: str) -> None:
         raise NotImplementedError
@@ -71,8 +76,11 @@ class Steered:
 
     @property
     def needs_scoring(self) -> bool:
-        """Whether the selector wants a `scoring_pass` before the next epoch."""
-        return self._chooser.needs_scoring(self._epoch)
+        """Whether the selector wants a `scoring_pass` before the next epoch.
+
+        Not where a loaded state goes on within an epoch: what it holds was decided when it began.
+        """
+        return self._resume_at == 0 and self._chooser.needs_scoring(self.epoch)
 
     def scoring_pass(self, augment: Any = None, batch_size: int | None = None) -> Iterator[Batch]:
         """All samples once, in order, without augmentation: to be scored by the model, and reported.
@@ -91,8 +99,9 @@ class Steered:
         self._check("score with")
         recipe = evaluation(self._augment, self.plan.height, self.plan.width) if augment is None else augment
         size = self.batch_size if batch_size is None else batch_size
+        epoch = self.epoch
         with self._sibling(recipe, size) as other:
             for batch in other:
-                batch.epoch, batch.scoring = self._epoch, True
+                batch.epoch, batch.scoring = epoch, True
                 yield batch
             self._chooser.signals.excuse([bad.sample for bad in other.ledger.bad if bad.action == "skip"])

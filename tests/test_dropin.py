@@ -1,5 +1,6 @@
 """torch's DataLoader arguments: they mean what they mean there, or are answered in one line."""
 
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -126,6 +127,11 @@ def test_a_loader_needs_data() -> None:
 
 
 # ---------------------------------------------------------------- arguments that have none
+
+
+def test_a_collate_function_without_a_name_is_refused_too() -> None:
+    with pytest.raises(ArgumentError, match=r"collate_fn=functools\.partial.*in the training loop"):
+        loader(collate_fn=functools.partial(default_collate))
 
 
 @pytest.mark.parametrize(

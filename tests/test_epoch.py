@@ -1,5 +1,7 @@
 """The plan of an epoch: a pure function of (seed, epoch, selection)."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,7 +10,9 @@ from hypothesis import strategies as st
 from fieldloom import epoch as epoch_module
 from fieldloom.epoch import MAX_OCCURRENCES, n_batches, plan_epoch
 from fieldloom.errors import ArgumentError
+from fieldloom.ranks import Rank
 from fieldloom.selection import Selection
+from fieldloom.slices import Slices
 
 ids_lists = st.lists(st.integers(0, 30), min_size=1, max_size=60)
 
@@ -78,6 +82,29 @@ def test_slices(n: int, batch_size: int, drop_last: bool) -> None:
     covered = [i for where in slices for i in range(where.start, where.stop)]
     assert covered == list(range(n - n % batch_size if drop_last else n))
     assert all(where.stop - where.start == batch_size for where in slices[:-1])
+
+
+def test_slices_of_slices_and_of_bounds() -> None:
+    slices = plan(10).slices(3, drop_last=False)
+    assert slices[-1] == slice(9, 10)
+    assert list(slices[1:][:2]) == [slice(3, 6), slice(6, 9)]
+    bounds = Slices(9, 3, drop_last=True, bounds=np.array([0, 1, 5, 9]))
+    assert list(bounds) == [slice(0, 1), slice(1, 5), slice(5, 9)]
+    assert list(bounds[2:]) == [slice(5, 9)]
+    with pytest.raises(IndexError):
+        slices[4]
+
+
+def test_an_epoch_of_many_small_batches_takes_no_memory_for_them() -> None:
+    ordered = plan(1_000_000)
+    tracemalloc.start()
+    try:
+        slices = ordered.slices(1, drop_last=False)[3:]
+        part = ordered.of_rank(Rank(1, 2), 1, drop_last=False)
+        assert (len(slices), len(part)) == (999_997, 500_000)
+        assert tracemalloc.get_traced_memory()[1] < 25e6  # indices of half the samples, and their copies
+    finally:
+        tracemalloc.stop()
 
 
 def test_limit_of_repeats() -> None:

@@ -86,6 +86,34 @@ def test_scoring_pass_sees_all_without_augmentation() -> None:
         assert some.signals.n_bytes == N * (4 + 4 + 2 * 4 + 4)
 
 
+def test_scoring_beside_an_iterator_that_nobody_read() -> None:
+    """Frameworks make one only to see that they can: its epoch is the one to be scored for."""
+    with loader(Hardest(5)) as some, loader(Hardest(5)) as other:
+        unread = iter(some)
+        assert some.needs_scoring
+        for batch in some.scoring_pass():
+            assert batch.epoch == 0
+            some.feedback(batch, loss=loss_of(batch))
+        assert len(next(unread)) == 8  # decided before
+        other.load_state_dict(some.state_dict())
+        assert [b.ids.tolist() for b in other] == [b.ids.tolist() for b in unread]
+        some.set_epoch(0)
+        assert len([0 for batch in some for _ in batch.ids]) == 5
+
+
+def test_an_epoch_that_goes_on_is_not_decided_anew() -> None:
+    with loader(Hardest(20)) as some, loader(Hardest(20)) as other:
+        for batch in some.scoring_pass():
+            some.feedback(batch, loss=loss_of(batch))
+        iterator = iter(some)
+        next(iterator)
+        other.load_state_dict(some.state_dict())
+        assert not other.needs_scoring
+        for batch in other.scoring_pass():  # by a script that does not ask
+            other.feedback(batch, loss=-loss_of(batch))
+        assert [b.ids.tolist() for b in other] == [b.ids.tolist() for b in iterator]
+
+
 def test_unselected_files_are_never_opened(tmp_path: Path) -> None:
     files = []
     for k in range(N):

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from kernel_cases import photo
+from torch.utils.data import RandomSampler
 
 import fieldloom as fl
 from fieldloom.errors import ArgumentError, StateError
@@ -184,6 +186,42 @@ def test_an_iterator_that_nobody_read_leaves_its_epoch() -> None:
         iter(other)
         other.set_epoch(1)  # beside one that was not read
         assert epochs(other, 1) == whole[len(some) :]
+
+
+def test_a_sampler_has_drawn_for_an_iterator_that_nobody_read() -> None:
+    """Its generator has moved on, so the state must hold what it drew; also one saved right after loading."""
+
+    def sampled() -> fl.DataLoader:
+        generator = torch.Generator().manual_seed(5)
+        return loader(shuffle=False, sampler=RandomSampler(range(N), generator=generator))
+
+    with sampled() as some, sampled() as other, sampled() as third:
+        whole = epochs(some, 2)
+        assert epochs(other, 1) == whole[: len(some)]
+        unread = iter(other)
+        third.load_state_dict(other.state_dict())
+        third.load_state_dict(third.state_dict())
+        third.set_epoch(1)
+        assert epochs(third, 1) == whole[len(some) :]
+        assert [contents(batch) for batch in unread] == whole[len(some) :]
+
+
+def test_set_epoch_keeps_the_place_in_that_epoch() -> None:
+    """Scripts tell the epoch before each `for`; a loaded state goes on where it was nevertheless."""
+    with loader() as some, loader() as other:
+        whole = epochs(some, 2)
+        some.set_epoch(0)
+        iterator = iter(some)
+        next(iterator), next(iterator)
+        other.load_state_dict(some.state_dict())
+        iter(other)
+        for epoch in range(2):
+            other.set_epoch(epoch)
+            assert epochs(other, 1) == whole[len(some) * epoch or 2 : len(some) * (epoch + 1)]
+        other.load_state_dict(some.state_dict())
+        other.set_epoch(1)
+        other.set_epoch(0)  # there and back: from the beginning
+        assert epochs(other, 1) == whole[: len(some)]
 
 
 # ---------------------------------------------------------------- ranks
