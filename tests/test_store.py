@@ -232,7 +232,7 @@ def test_a_process_without_descriptors_closes_idle_ones_first(
 def test_the_limit_follows_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
     for soft, expected in [(64, 16), (1024, 32), (resource.RLIM_INFINITY, 32), (3, 1)]:
         monkeypatch.setattr(descriptors.resource, "getrlimit", lambda _, soft=soft: (soft, soft))
-        assert descriptors._limit() == expected
+        assert descriptors.most_open(descriptors.MOST_OPEN) == expected
 
 
 def test_a_child_process_is_not_locked_out(tmp_path: Path) -> None:
