@@ -12,6 +12,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fieldloom.perf.jobs import JOBS, Files
 from fieldloom.perf.machine import describe
 from fieldloom.perf.pass_bench import measure_pass
@@ -75,7 +77,7 @@ def find_files(path: str, n_images: int) -> Files:
     from fieldloom.sources import FolderSource
 
     source = FolderSource(path)
-    files = [(source.name(i), int(source.targets[i])) for i in range(len(source))]
+    files = [(source.name(i), int(label)) for i, label in enumerate(np.asarray(source.targets))]
     return files * -(-n_images // len(files))
 
 

@@ -120,9 +120,10 @@ def torch_epochs(work: Work, samples: Samples) -> Epoch:
     """torch's DataLoader over samples, its workers kept; an unfinished epoch goes on in the next call."""
     import torch
 
+    data: Any = samples
     loader: Any = torch.utils.data.DataLoader(
-        samples, work.batch, shuffle=True, num_workers=work.threads, persistent_workers=True
-    )  # type: ignore[arg-type]
+        data, work.batch, shuffle=True, num_workers=work.threads, persistent_workers=True
+    )
     batches = _forever(loader)
 
     def epoch(n: int) -> int:
