@@ -5,6 +5,7 @@ import json
 import tarfile
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,9 @@ from fieldloom.perf.profiling.loading import as_target, load_object, open_target
 from fieldloom.perf.profiling.ours import OurTarget, StageClock
 from fieldloom.perf.profiling.probes import Meter, children, tree_megabytes
 from fieldloom.perf.profiling.profile import Plan, profile
-from fieldloom.perf.profiling.report import report_of
+from fieldloom.perf.profiling.report import evidence_of, report_of
 from fieldloom.perf.profiling.settings import Settings
-from fieldloom.perf.profiling.sweep import is_axis, parse_sweep
+from fieldloom.perf.profiling.sweep import Point, is_axis, parse_sweep
 from fieldloom.perf.profiling.target import IterableTarget
 from fieldloom.perf.profiling.timeline import Timeline, watching
 from fieldloom.perf.profiling.training import parse_step
@@ -237,6 +238,11 @@ def test_counting_images_and_bytes() -> None:
     assert n_images([{"data": images}, {"data": images}]) == 8  # DALI's: one dict a pipeline
     assert n_images([images[0]] * 5) == 5
     assert n_images("text") == 1
+    assert n_images({"path": ["a", "b"], "epoch": 3, "image": images}) == 4  # names stand before it
+    assert n_images((["a", "b", "c", "d"], images)) == 4
+    assert n_images((tuple(images), tuple(labels))) == 4  # as detection collates: tuples of single images
+    assert n_images([{"meta": None, "x": images}]) == 4
+    assert n_images(({}, [], "x")) == 0
     assert n_bytes([images, labels]) == 4 * (3 * 8 * 8 + 1) * 4
     assert n_bytes({"x": np.zeros(3, np.uint8), "name": "y"}) == 3
     batch = fl.augment(np.zeros((8, 8, 3), np.uint8), size=8)
@@ -275,8 +281,54 @@ def test_what_can_be_used_once_ends_early() -> None:
     assert sum(r.batches for r in result.rounds) == 3  # of 8, five pass before
     with pytest.raises(ArgumentError, match="gives no batches"):
         profile(target_of([], "nothing"), Plan(batches=1))
-    again = profile(target_of(generated, "made"), Plan(batches=20, n_rounds=1, ablate=False))
-    assert sum(r.batches for r in again.rounds) == 3
+
+
+def test_a_function_that_gives_an_iterator_is_called_for_each_epoch() -> None:
+    result = profile(target_of(generated, "made"), Plan(batches=20, n_rounds=1))
+    assert sum(r.batches for r in result.rounds) == 20
+    assert result.rounds[0].restarts == 3  # 25 batches, 8 each
+    swept = profile(target_of(generated, "made"), Plan(batches=2, n_rounds=1, ablate=False))
+    assert swept.rates
+
+
+def test_batches_without_images_are_no_measurement() -> None:
+    with pytest.raises(ArgumentError, match=r"its 3 batches held no images"):
+        profile(target_of([np.zeros((0, 3))] * 4, "empty"), Plan(batches=3, n_rounds=1))
+
+
+def needs(folder: str) -> list[str]:
+    return [folder]
+
+
+def test_a_function_that_wants_arguments_is_refused() -> None:
+    with pytest.raises(
+        ArgumentError, match=r"cannot call it without arguments: missing .*'folder'.*defaults"
+    ):
+        target_of(needs, "it")
+
+
+def test_a_short_epoch_is_begun_again_for_its_parts() -> None:
+    """What the profiler itself calls is no part of a loader."""
+
+    def count(seen: list[int] = []) -> bool:  # noqa: B006 - counts its calls
+        seen.append(1)
+        return len(seen) < 3
+
+    assert find_hot(count, 10.0).functions == ()
+    report = report_of(profile(target_of([np.zeros((5, 2))] * 3, "list"), Plan(seconds=0.2)))
+    assert not any("perf_counter" in row["function"] for row in report["hot"])
+
+
+def test_a_sweep_whose_rounds_overlap_names_no_best() -> None:
+    result = profile(target_of([np.zeros((5, 2))] * 3, "list"), Plan(batches=3, n_rounds=1, ablate=False))
+    now = result.images_per_s
+
+    def said(*rates: float) -> str:
+        point = Point({"threads": 3}, sum(rates) / len(rates), rates, 1.0)
+        return evidence_of(replace(result, points=(point,))).best
+
+    assert said(2 * now, 0.9 * now) == "No point of the sweep is clearly faster."
+    assert said(2 * now, 2.2 * now).startswith("The sweep's fastest: threads=3, ")
 
 
 @pytest.mark.parametrize(
@@ -302,13 +354,18 @@ def test_an_object_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_loader_of_ours_is_taken_by_its_data() -> None:
     images = np.zeros((6, 8, 8, 3), np.uint8)
-    with fl.DataLoader((images, [0] * 6), batch_size=3, size=8, threads=2, device="cpu") as loader:
+    options = {"prefetch": 5, "dtype": torch.float16, "layout": "NHWC", "on_bad_sample": "skip"}
+    with fl.DataLoader((images, [0] * 6), batch_size=3, size=8, threads=2, device="cpu", **options) as loader:
         target = as_target(loader, "mine", Settings())
     assert isinstance(target, OurTarget)
     assert target.settings.batch_size == 3
     assert target.settings.size == 8
     assert target.settings.threads == 2
     assert target.settings.recipe == ()
+    own = target.settings
+    assert (own.prefetch, own.dtype, own.layout, own.on_bad_sample) == (5, "float16", "NHWC", "skip")
+    with target.open() as again:
+        assert next(iter(again)).images.dtype == torch.float16
 
 
 def test_reads_are_timed_on_one_object_and_left_as_they_were() -> None:

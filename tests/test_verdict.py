@@ -47,6 +47,13 @@ def test_verdict(parts: dict[str, float], known: dict[str, Any], bound: str, say
     assert 0 <= found.share <= 1
 
 
+def test_a_loop_that_only_counts_has_no_step_to_speed_up() -> None:
+    found = judge(evidence({"decode": 1.0}, waited_share=0.1, trained=False))
+    assert found.bound == "consumer"
+    assert "Speed up" not in found.text
+    assert "--train-step" in found.text
+
+
 @pytest.mark.parametrize("stage", ["read", "decode", "augment"])
 @pytest.mark.parametrize(
     ("threads", "cores", "busy_cores", "knob"),

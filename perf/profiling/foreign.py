@@ -131,7 +131,7 @@ def target_of(made: Any, name: str) -> IterableTarget:
     """
     target = IterableTarget(made, name)
     start = time.perf_counter()
-    found = made() if target.is_factory else made
+    found = target.make() if target.is_factory else made
     made_s = time.perf_counter() - start
     kind: type[IterableTarget] = IterableTarget
     if _is_torch(found):
@@ -139,8 +139,8 @@ def target_of(made: Any, name: str) -> IterableTarget:
     elif _is_pipeline(found) or hasattr(found, "_pipes"):
         kind = DaliTarget
     target = kind(made, name)
-    target._iterable, target.made_s = found, made_s
-    target.check(target.iterable)
+    target.made_s = made_s
+    target.adopt(found)
     return target
 
 

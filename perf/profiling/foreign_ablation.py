@@ -10,6 +10,8 @@ from .hot import find_hot
 from .probes import Meter
 from .stages import Ablation, Stage
 
+_END = object()
+
 
 def ablate_iterable(iterable: Any, seconds: float) -> Ablation:
     """What the consumer's thread does inside `next` of any iterable.
@@ -21,9 +23,12 @@ def ablate_iterable(iterable: Any, seconds: float) -> Ablation:
     images = 0
 
     def take() -> bool:
-        nonlocal images
-        batch = next(iterator, None)
-        if batch is None:
+        nonlocal images, iterator
+        batch = next(iterator, _END)
+        if batch is _END:  # an epoch may be shorter than the measurement
+            iterator = iter(iterable)
+            batch = next(iterator, _END)
+        if batch is _END:
             return False
         images += n_images(batch)
         return True

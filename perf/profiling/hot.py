@@ -76,8 +76,7 @@ def find_hot(call: Callable[[], Any], seconds: float, *, most: int = 10**9) -> H
     try:
         profiler.enable()
     except ValueError:
-        blocked = max(1 - ran / wall, 0.0) if wall else 0.0
-        return Hot(wall, cpu, ran, {"read": blocked, "decode": 0.0, "augment": 1 - blocked}, (), calls)
+        return _by_waiting(wall, cpu, ran, calls)
     try:
         start, done = time.perf_counter(), 0
         while more and done < most and (not done or time.perf_counter() - start < seconds / 2):
@@ -85,6 +84,8 @@ def find_hot(call: Callable[[], Any], seconds: float, *, most: int = 10**9) -> H
             done += 1
     finally:
         profiler.disable()
+    if not done:  # it ended before: the profiler has seen nobody but this function
+        return _by_waiting(wall, cpu, ran, calls)
     stats = pstats.Stats(profiler).stats  # type: ignore[attr-defined]
     shares, functions = _sorted(stats)
     whole = sum(row[2] for row in stats.values()) or 1.0
@@ -92,12 +93,19 @@ def find_hot(call: Callable[[], Any], seconds: float, *, most: int = 10**9) -> H
     return Hot(wall, cpu, ran, shares, functions, calls, waits)
 
 
+def _by_waiting(wall: float, cpu: float, ran: float, calls: int) -> Hot:
+    """Without a profile: what waits counts as reading."""
+    blocked = max(1 - ran / wall, 0.0) if wall else 0.0
+    return Hot(wall, cpu, ran, {"read": blocked, "decode": 0.0, "augment": 1 - blocked}, (), calls)
+
+
 def _sorted(stats: dict[_Function, Any]) -> tuple[dict[str, float], tuple[tuple[str, float], ...]]:
     """Shares of the three kinds, and the five functions that take most."""
     kinds = dict.fromkeys(("read", "decode", "augment"), 0.0)
     own: dict[str, float] = {}
     for function, (_, _, seconds, _, callers) in stats.items():
-        if "_lsprof.Profiler" in function[2]:
+        own_clock = function[2] == "<built-in method time.perf_counter>" and not callers
+        if own_clock or "_lsprof.Profiler" in function[2]:
             continue
         label = _label(function)
         own[label] = own.get(label, 0.0) + seconds

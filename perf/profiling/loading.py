@@ -59,8 +59,8 @@ def open_target(text: str, settings: Settings) -> Target:
 def as_target(made: Any, name: str, settings: Settings) -> Target:
     """The target for an object of whatever loader; a `fieldloom.DataLoader` is taken by its data set.
 
-    Of a loader of ours the data set, recipe, batch size, threads, seed and prefetch are taken over; its
-    selection and its place among ranks are not.
+    Of a loader of ours the data set, recipe, batch size, threads, seed, prefetch, device, output format and
+    what it does with bad samples are taken over; its selection, sampler and place among ranks are not.
     """
     import fieldloom as fl
 
@@ -77,7 +77,8 @@ def _ours(loader: Any, name: str, settings: Settings) -> OurTarget:
     recipe: Any = getattr(loader, "_augment", settings.recipe)
     own = Settings(
         recipe, loader.batch_size, size[0] if size[0] == size[1] else size, loader.seed, loader.threads,
-        loader.device, settings.prefetch,
+        loader.device, loader.prefetch_factor, loader.plan.dtype, loader._layout,
+        loader._common["on_bad_sample"],
     )  # fmt: skip
     source = loader.source
     loader.close()

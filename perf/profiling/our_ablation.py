@@ -226,7 +226,8 @@ def _pass_alone(images: list[np.ndarray], settings: Settings, seconds: float) ->
     held = images * repeats  # the same arrays again, so that batches are full
     with fl.DataLoader(
         (held, [0] * len(held)), batch_size=settings.batch_size, size=settings.size, seed=settings.seed,
-        device=settings.device, threads=settings.threads, augment=settings.recipe,
+        device=settings.device, threads=settings.threads, augment=settings.recipe, dtype=settings.dtype,
+        layout=settings.layout,
     ) as loader:  # fmt: skip
 
         def run() -> int:

@@ -65,7 +65,8 @@ class OurTarget(Target):
         with fl.DataLoader(
             self.source, batch_size=settings.batch_size, size=settings.size, shuffle=True, seed=settings.seed,
             device=settings.device, threads=settings.threads, augment=settings.recipe,
-            prefetch=settings.prefetch,
+            prefetch=settings.prefetch, dtype=settings.dtype, layout=settings.layout,
+            on_bad_sample=settings.on_bad_sample,
         ) as loader:  # fmt: skip
             self.settings = replace(settings, threads=loader.threads, device=loader.device)
             self.loader = loader

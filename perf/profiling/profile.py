@@ -249,6 +249,12 @@ def _measure(target: Target, plan: Plan, tell: Tell) -> Profile:
                 why=f"it gave {stream.batches} batches and then ended for good",
                 remedy="Name a function that makes the iterable, or make it longer.",
             )
+        if not sum(found.images for found in rounds):
+            raise ArgumentError.make(
+                f"cannot measure {target.name}",
+                why=f"its {sum(found.batches for found in rounds)} batches held no images",
+                remedy="Let it give arrays with one row an image.",
+            )
         ideal_per_s = None
         if plan.ideal and plan.step is not None:
             while len(cached) < CACHED_BATCHES and (batch := stream.next()) is not None:

@@ -36,6 +36,7 @@ def evidence_of(result: Profile) -> Evidence:
         needed_per_s=training.needed_per_s if training and math.isfinite(training.needed_per_s) else None,
         others_cores=max(others) if others else None,
         best=_best_point(result),
+        trained=training is not None,
     )
 
 
@@ -65,9 +66,10 @@ def _best_point(result: Profile) -> str:
     best = max(good, key=lambda point: point.images_per_s or 0.0)
     # The present setting may be a point too, and was measured in the same minutes then.
     now = {"threads": result.workers, "batch": result.target["batch_size"], "prefetch": result.capacity}
-    same = [p.images_per_s for p in good if all(now[axis] == value for axis, value in p.axes.items())]
-    gain = (best.images_per_s or 0.0) / (same[0] if same and same[0] else result.images_per_s) - 1
-    if gain < 0.05:
+    same = [p for p in good if all(now[axis] == value for axis, value in p.axes.items())]
+    before, rates = (same[0].images_per_s, same[0].rates) if same else (result.images_per_s, result.rates)
+    gain = (best.images_per_s or 0.0) / (before or result.images_per_s) - 1
+    if gain < 0.05 or min(best.rates) <= max(rates):  # rounds that overlap say nothing
         return "No point of the sweep is clearly faster."
     return f"The sweep's fastest: {best.label()}, {best.images_per_s:,.0f} images/s ({100 * gain:+.0f} %)."
 

@@ -14,3 +14,6 @@ class Settings:
     threads: int | None = None
     device: str = "auto"
     prefetch: int = 2
+    dtype: str = "float32"
+    layout: str = "NCHW"
+    on_bad_sample: str = "raise"

@@ -131,7 +131,7 @@ def _measure(target: Target, seconds: float) -> tuple[float, float]:
         warm_up(stream, iterable)
         rounds = measure_rounds(stream, Watch(), seconds=seconds, batches=None, n_rounds=1)
         stream.close()
-    if not rounds:
+    if not rounds or not rounds[0].images:
         raise ArgumentError.make(f"{target.name} ended before it was measured", remedy="Name a function.")
     return rounds[0].rate, 1e3 * rounds[0].cpu_s / rounds[0].images
 

@@ -3,7 +3,7 @@
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
 from fieldloom.errors import ArgumentError
@@ -69,6 +69,22 @@ class Target(ABC):
         return Ablation(())
 
 
+class Anew:
+    """Iterators that a function makes, one an epoch: each can be used only once.
+
+    Args:
+        make: The function.
+        first: What it gave already.
+    """
+
+    def __init__(self, make: Callable[[], Any], first: Any) -> None:
+        self._make, self._first = make, first
+
+    def __iter__(self) -> Iterator[Any]:
+        first, self._first = self._first, None
+        return iter(self._make() if first is None else first)
+
+
 class IterableTarget(Target):
     """Any iterable of batches, or a function that makes one.
 
@@ -95,9 +111,35 @@ class IterableTarget(Target):
     def iterable(self) -> Any:
         """What gives the batches, made when it is first asked for."""
         if self._iterable is None:
-            self._iterable = self.made(**self._options) if self.is_factory else self.made
-            self.check(self._iterable)
+            self.adopt(self.make() if self.is_factory else self.made)
         return self._iterable
+
+    def make(self) -> Any:
+        """Call the function.
+
+        Raises:
+            ArgumentError: It wants other arguments.
+        """
+        signature = None
+        with suppress(ValueError):  # built in, without one
+            signature = inspect.signature(self.made)
+        try:
+            if signature is not None:
+                signature.bind(**self._options)
+        except TypeError as error:
+            given = f"with {', '.join(self._options)}" if self._options else "without arguments"
+            raise ArgumentError.make(
+                f"cannot call {self.name} {given}",
+                why=str(error),
+                remedy="Give its parameters defaults, or name a function without any.",
+            ) from None
+        return self.made(**self._options)
+
+    def adopt(self, found: Any) -> None:
+        """Take what was made already as the iterable; of what can be used once more will be made."""
+        self.check(found)
+        once = hasattr(found, "__next__") and not callable(getattr(found, "reset", None))
+        self._iterable = Anew(self.make, found) if once and self.is_factory else found
 
     def check(self, found: Any) -> None:
         """Refuse what gives no batches."""
@@ -110,7 +152,7 @@ class IterableTarget(Target):
 
     def fresh(self) -> Any:
         """Another iterable where it can be had, else the same."""
-        return self.made(**self._options) if self.is_factory else self.iterable
+        return self.make() if self.is_factory else self.iterable
 
     @contextmanager
     def open(self) -> Iterator[Any]:

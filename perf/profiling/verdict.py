@@ -43,6 +43,7 @@ class Evidence:
         needed_per_s: What the training step would take; None without a step.
         others_cores: Processors that others kept busy meanwhile; None: not known.
         best: The best point of a sweep in words, if it is better than what was measured.
+        trained: Whether the consumer was a training step; else it only counted.
     """
 
     parts: Mapping[str, float]
@@ -56,6 +57,7 @@ class Evidence:
     needed_per_s: float | None = None
     others_cores: float | None = None
     best: str = ""
+    trained: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +94,14 @@ def judge(evidence: Evidence) -> Verdict:
     total = sum(parts.values())
     busy_share = 1 - min(max(evidence.waited_share, 0.0), 1.0)
     if busy_share > 1 - KEEPS_UP:
+        knob = (
+            "Speed up the training step; the loader could give up threads."
+            if evidence.trained
+            else "Batches come faster than they are counted: give your step with --train-step."
+        )
         text = (
             f"consumer-bound: {100 * busy_share:.0f} % of the time is spent with the batches; "
-            f"the loader keeps up.{_need(evidence)} Speed up the training step; "
-            "the loader could give up threads."
+            f"the loader keeps up.{_need(evidence)} {knob}"
         )
         return Verdict("consumer", busy_share, text + _crowd(evidence))
     if total <= 0:
