@@ -25,8 +25,16 @@ def write_sparse(folder: str, n: int, filled: np.ndarray) -> None:
     The index and the targets are whole; the data files are holes but for the samples asked for, and their
     SHA-256, which nothing looks at but `verify`, are made up.
     """
-    from fieldloom.sources.packedformat import INDEX, META, RECORD_BYTES, TARGETS, Meta, Record, data_name
-    from fieldloom.sources.rowsums import image_sum, row_bytes, seal_rows
+    from fieldloom.sources.packed.packedformat import (
+        INDEX,
+        META,
+        RECORD_BYTES,
+        TARGETS,
+        Meta,
+        Record,
+        data_name,
+    )
+    from fieldloom.sources.packed.rowsums import image_sum, row_bytes, seal_rows
 
     rng = np.random.default_rng(0)
     rows = np.zeros((SIDE, row_bytes(SIDE)), np.uint8)

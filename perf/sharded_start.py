@@ -27,9 +27,9 @@ SAMPLES, SAMPLE_BYTES, ROUNDS = 2000, 110_000, 9
 
 def write_sparse(folder: str, n: int, filled: np.ndarray) -> None:
     """Write shards of n samples, and their indices; only the samples in `filled` have bytes."""
-    from fieldloom.sources.shardindex import save_index
-    from fieldloom.sources.shardsamples import Spec
-    from fieldloom.sources.shardscan import ROW, Scanned
+    from fieldloom.sources.shards.shardindex import save_index
+    from fieldloom.sources.shards.shardsamples import Spec
+    from fieldloom.sources.shards.shardscan import ROW, Scanned
     from fieldloom.sources.store import LocalStore
 
     root = Path(folder)

@@ -413,7 +413,7 @@ def test_opening_makes_no_objects_of_rows(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_types_that_only_the_end_of_a_file_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Text among numbers, far behind what types are guessed from."""
-    monkeypatch.setattr("fieldloom.sources.tables.MAX_LINE_BYTES", 256)
+    monkeypatch.setattr("fieldloom.sources.manifest.tables.MAX_LINE_BYTES", 256)
     rows = [f"{i}.jpg,{i % 2}" for i in range(100)]
     assert ManifestSource(csv(tmp_path, "image,label", rows)).targets.tolist() == [i % 2 for i in range(100)]
     source = ManifestSource(csv(tmp_path, "image,label", [*rows, "x.jpg,ten"]))

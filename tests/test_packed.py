@@ -14,8 +14,9 @@ from packed_cases import N, all_bytes, flip, images, packed
 
 import fieldloom as fl
 from fieldloom.errors import ArgumentError, ShardError
-from fieldloom.sources import PackedSource, Source, open_source, rowsums
-from fieldloom.sources import packedfiles as files_module
+from fieldloom.sources import PackedSource, Source, open_source
+from fieldloom.sources.packed import packedfiles as files_module
+from fieldloom.sources.packed import rowsums
 from helpers import FULL, collect, encoded_list, ids_of, pixels
 
 

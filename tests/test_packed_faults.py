@@ -15,8 +15,9 @@ from packed_cases import N, all_bytes, flip, images, packed
 
 import fieldloom as fl
 from fieldloom.errors import DecodeError, MissingError, ShardError, UnsafeError
-from fieldloom.sources import PackedSource, rowsums
-from fieldloom.sources.packedformat import MAX_META_BYTES, RECORD_BYTES, Record, read_meta
+from fieldloom.sources import PackedSource
+from fieldloom.sources.packed import rowsums
+from fieldloom.sources.packed.packedformat import MAX_META_BYTES, RECORD_BYTES, Record, read_meta
 from helpers import check_ledger, ids_of
 
 KINDS = pytest.mark.parametrize("kind", ["raw", "jpeg"])

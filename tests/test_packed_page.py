@@ -11,7 +11,7 @@ from click.testing import CliRunner
 import fieldloom as fl
 import fieldloom.sources
 from fieldloom.perf.cli import main
-from fieldloom.sources.packedformat import KINDS, VERSION
+from fieldloom.sources.packed.packedformat import KINDS, VERSION
 from helpers import make_folder
 
 ROOT = Path(__file__).parents[1]

@@ -17,7 +17,7 @@ from PIL import Image, ImageOps
 import fieldloom as fl
 from fieldloom.errors import ArgumentError, DecodeError, LabelError, LimitError, ShardError, SourceError
 from fieldloom.sources import PackedSource, Source
-from fieldloom.sources.packshrink import shrunk_size
+from fieldloom.sources.packed.packshrink import shrunk_size
 from fieldloom.sources.sample import Sample
 from helpers import Recorded, damaged_png, encode, make_folder, pixels, text_file
 
@@ -276,7 +276,7 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_fd: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("fieldloom.sources.packwriter.os.fsync", full)
+    monkeypatch.setattr("fieldloom.sources.packed.packwriter.os.fsync", full)
     with pytest.raises(SourceError, match="No space left"):
         packed(tmp_path)
     assert os.listdir(tmp_path) == []
@@ -316,7 +316,7 @@ def test_a_replaced_data_set_survives_a_failed_rename(
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         real(a, b)
 
-    monkeypatch.setattr("fieldloom.sources.packwriter.os.rename", refuse)
+    monkeypatch.setattr("fieldloom.sources.packed.packwriter.os.rename", refuse)
     with pytest.raises(SourceError, match="Permission denied"):
         packed(tmp_path, n=3, overwrite=True)
     assert contents(path) == before

@@ -13,9 +13,9 @@ from shard_files import contents, image, sample, write_shards, write_tar
 import fieldloom as fl
 from fieldloom import errors
 from fieldloom.sources import open_source
-from fieldloom.sources.braces import expand_braces
-from fieldloom.sources.shards import ShardSource
-from fieldloom.sources.shardsamples import split_name
+from fieldloom.sources.shards.braces import expand_braces
+from fieldloom.sources.shards.shardsamples import split_name
+from fieldloom.sources.shards.source import ShardSource
 
 
 @pytest.fixture(autouse=True)

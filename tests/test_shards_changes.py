@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from shard_files import contents, image, same_time, sample, write_shards, write_tar
 
 from fieldloom import errors
-from fieldloom.sources.shards import ShardSource
+from fieldloom.sources.shards.source import ShardSource
 
 
 @pytest.fixture(autouse=True)

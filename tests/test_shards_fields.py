@@ -12,8 +12,8 @@ from shard_files import contents, image, mask, sample, write_tar
 
 import fieldloom as fl
 from fieldloom import errors
-from fieldloom.sources.membervalues import member_value
-from fieldloom.sources.shards import ShardSource
+from fieldloom.sources.shards.membervalues import member_value
+from fieldloom.sources.shards.source import ShardSource
 
 
 @pytest.fixture(autouse=True)

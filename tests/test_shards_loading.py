@@ -14,7 +14,7 @@ from shard_files import image, sample, write_shards, write_tar
 import fieldloom as fl
 from fieldloom import errors
 from fieldloom.sources.descriptors import DESCRIPTORS
-from fieldloom.sources.shards import ShardSource
+from fieldloom.sources.shards.source import ShardSource
 from helpers import check_closed, check_ledger, ids_of
 
 
@@ -114,7 +114,7 @@ print(train.epoch)
 def test_processes_that_index_at_once_do_not_hurt_each_other(tmp_path: Path) -> None:
     write_shards(tmp_path, 60, each=6)
     code = f"""
-from fieldloom.sources.shards import ShardSource
+from fieldloom.sources.shards.source import ShardSource
 source = ShardSource({str(tmp_path)!r})
 print(len(source), sum(map(int, source.targets)), sum(len(source.read(i)) for i in range(60)))
 """

@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 from shard_files import image, sample, write_shards, write_tar
 
-from fieldloom.sources.shardfile import open_shard
-from fieldloom.sources.shardindex import BadIndexError, cache_folder, load_columns, load_head
-from fieldloom.sources.shards import ShardSource
-from fieldloom.sources.shardsamples import Spec
+from fieldloom.sources.shards.shardfile import open_shard
+from fieldloom.sources.shards.shardindex import BadIndexError, cache_folder, load_columns, load_head
+from fieldloom.sources.shards.shardsamples import Spec
+from fieldloom.sources.shards.source import ShardSource
 from fieldloom.sources.store import LocalStore
+
+SHARDFILE = "fieldloom.sources.shards.shardfile"
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +41,7 @@ def test_the_index_is_stored_beside_the_shard_and_found_again(
     made = opened(path)
     index = index_of(path)
     assert index.stat().st_mode & 0o777 == 0o644
-    monkeypatch.setattr("fieldloom.sources.shardfile.scan_shard", lambda *a: pytest.fail("scanned again"))
+    monkeypatch.setattr(f"{SHARDFILE}.scan_shard", lambda *a: pytest.fail("scanned again"))
     again = opened(path)
     assert again.head == made.head
     assert again.head.n == 5
@@ -67,7 +69,7 @@ def test_a_folder_that_cannot_be_written_puts_the_index_into_the_cache(
     opened(path)
     assert sorted(p.name for p in path.parent.iterdir()) == [path.name]
     (stored,) = (tmp_path / "cache/fieldloom/shards").iterdir()
-    monkeypatch.setattr("fieldloom.sources.shardfile.scan_shard", lambda *a: pytest.fail("scanned again"))
+    monkeypatch.setattr(f"{SHARDFILE}.scan_shard", lambda *a: pytest.fail("scanned again"))
     assert opened(path).index == stored
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fieldloom import errors
-from fieldloom.sources.tarmembers import Member, Window, members
+from fieldloom.sources.shards.tarmembers import Member, Window, members
 
 LONG = "folder/" + "name" * 40 + "/" + "x" * 120 + ".jpg"
 

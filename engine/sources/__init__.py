@@ -18,14 +18,14 @@ from fieldloom.sources.files import MAX_FILE_BYTES, read_file
 from fieldloom.sources.folder import IMAGE_EXTENSIONS, FolderSource
 from fieldloom.sources.huggingface import HuggingFaceSource
 from fieldloom.sources.listing import ListSource
-from fieldloom.sources.manifest import ManifestSource
+from fieldloom.sources.manifest.source import ManifestSource
 from fieldloom.sources.mapstyle import MapSource
 from fieldloom.sources.opening import open_source
-from fieldloom.sources.packed import PackedSource
-from fieldloom.sources.packing import pack
+from fieldloom.sources.packed.packing import pack
+from fieldloom.sources.packed.source import PackedSource
 from fieldloom.sources.remote import RemoteFolderSource
 from fieldloom.sources.sample import Sample
-from fieldloom.sources.shards import ShardSource
+from fieldloom.sources.shards.source import ShardSource
 
 __all__ = [
     "IMAGE_EXTENSIONS",

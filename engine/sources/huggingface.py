@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from fieldloom.errors import ArgumentError, SourceError
 from fieldloom.sources.base import Source
-from fieldloom.sources.cells import image_in, is_address, missing, storage_of, value_in
-from fieldloom.sources.columns import Labeling, targets_of_column
 from fieldloom.sources.files import MAX_FILE_BYTES, read_file
 from fieldloom.sources.labels import check_num_classes
+from fieldloom.sources.manifest.cells import image_in, is_address, missing, storage_of, value_in
+from fieldloom.sources.manifest.columns import Labeling, targets_of_column
 from fieldloom.sources.roles import IMAGE_NAMES, MASK_NAMES, TARGET_NAMES, find_column
 from fieldloom.sources.sample import Sample
 

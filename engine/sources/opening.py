@@ -73,7 +73,7 @@ def open_source(source: object, *, num_classes: int | None = None) -> Source:
     if isinstance(source, tuple) and len(source) == 2 and _holds_columns(*source):
         return _open_pairs(list(zip(source[0], source[1], strict=True)), bound)
     if isinstance(source, (list, tuple)) and len(source) and all(map(_is_shard, source)):
-        from fieldloom.sources.shards import ShardSource
+        from fieldloom.sources.shards.source import ShardSource
 
         return ShardSource(source, num_classes=bound)  # type: ignore[arg-type]
     if isinstance(source, (list, tuple)) or (isinstance(source, np.ndarray) and _holds_pairs(source)):
@@ -137,11 +137,11 @@ def _open_path(path: str | bytes | os.PathLike[str], num_classes: int | None) ->
     lowered = shown.lower()
     is_folder = os.path.isdir(path)  # whatever its name ends in
     if lowered.endswith(_TABLES) and not is_folder:
-        from fieldloom.sources.manifest import ManifestSource
+        from fieldloom.sources.manifest.source import ManifestSource
 
         return ManifestSource(shown, num_classes=num_classes)
     if (lowered.endswith(_SHARDS) and not is_folder) or _holds_shards(shown):
-        from fieldloom.sources.shards import ShardSource
+        from fieldloom.sources.shards.source import ShardSource
 
         return ShardSource(shown, num_classes=num_classes)
     if lowered.endswith(_OTHERS) and os.path.isfile(path):
@@ -152,7 +152,7 @@ def _open_path(path: str | bytes | os.PathLike[str], num_classes: int | None) ->
             file=shown,
         )
     if os.path.isfile(os.path.join(shown, PACKED_MARK)):
-        from fieldloom.sources.packed import PackedSource
+        from fieldloom.sources.packed.source import PackedSource
 
         return PackedSource(shown, num_classes=num_classes)
     if "://" in shown:

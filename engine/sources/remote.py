@@ -94,7 +94,7 @@ def open_remote(path: str, *, num_classes: int | None = None) -> Source:
     Raises as they do.
     """
     if any(name.lower().endswith(".tar") for name in open_store(path).files(path)):
-        from fieldloom.sources.shards import ShardSource
+        from fieldloom.sources.shards.source import ShardSource
 
         return ShardSource(path, num_classes=num_classes)
     return RemoteFolderSource(path, num_classes=num_classes)

@@ -19,7 +19,15 @@ from numpy.typing import NDArray
 
 from fieldloom.errors import ShardError
 from fieldloom.sources.descriptors import most_open
-from fieldloom.sources.packedformat import INDEX, RECORD, RECORD_BYTES, Meta, Record, damaged, data_name
+from fieldloom.sources.packed.packedformat import (
+    INDEX,
+    RECORD,
+    RECORD_BYTES,
+    Meta,
+    Record,
+    damaged,
+    data_name,
+)
 from fieldloom.sources.regular import OpenFile
 
 #: Data files that stay open; under a low `ulimit -n`, a quarter of it.

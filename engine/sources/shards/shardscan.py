@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldloom.errors import LabelError, ShardError
-from fieldloom.sources.shardsamples import (
+from fieldloom.sources.shards.shardsamples import (
     MAX_LABEL_BYTES,
     Group,
     Label,
@@ -18,8 +18,8 @@ from fieldloom.sources.shardsamples import (
     parse_label,
     split_name,
 )
-from fieldloom.sources.tarheader import BLOCK, printable
-from fieldloom.sources.tarmembers import Member, Window, member_at, members
+from fieldloom.sources.shards.tarheader import BLOCK, printable
+from fieldloom.sources.shards.tarmembers import Member, Window, member_at, members
 
 #: Where each sample stands: block at which its headers begin, blocks until its end, CRC-32 of its headers.
 ROW = np.dtype([("start", "<u4"), ("blocks", "<u4"), ("crc", "<u4")])

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldloom.sources.descriptors import OPEN_FLAGS
-from fieldloom.sources.shardscan import ROW, Scanned
+from fieldloom.sources.shards.shardscan import ROW, Scanned
 from fieldloom.sources.store import Stamp, is_remote
 
 MAGIC = b"FLSHARD\x01"

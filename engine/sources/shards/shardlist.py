@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 
 from fieldloom.errors import ArgumentError, SourceError
-from fieldloom.sources.braces import expand_braces
+from fieldloom.sources.shards.braces import expand_braces
 from fieldloom.sources.store import is_remote, open_store
 
 #: What `ShardSource` takes.

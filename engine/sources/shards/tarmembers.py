@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from fieldloom.errors import ShardError
-from fieldloom.sources.tarheader import (
+from fieldloom.sources.shards.tarheader import (
     BLOCK,
     EXTENSIONS,
     MAX_EXTENSION_BYTES,

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from fieldloom.errors import ArgumentError, SourceError
-from fieldloom.sources.packedformat import INDEX, META, TARGETS, Meta, Record, data_name
-from fieldloom.sources.packshrink import Packed
+from fieldloom.sources.packed.packedformat import INDEX, META, TARGETS, Meta, Record, data_name
+from fieldloom.sources.packed.packshrink import Packed
 
 _LOCK, _NEW, _OLD = "lock", "new", "old"
 _PARTS = {_LOCK, _NEW, _OLD}

@@ -15,10 +15,10 @@ from fieldloom.options import choice, flag, whole_number
 from fieldloom.sources.base import Source
 from fieldloom.sources.labels import check_labels, check_num_classes
 from fieldloom.sources.opening import open_source
-from fieldloom.sources.packed import PackedSource
-from fieldloom.sources.packedformat import KINDS, MAX_LISTED
-from fieldloom.sources.packshrink import Packed, Shrinker
-from fieldloom.sources.packwriter import PackWriter, in_place
+from fieldloom.sources.packed.packedformat import KINDS, MAX_LISTED
+from fieldloom.sources.packed.packshrink import Packed, Shrinker
+from fieldloom.sources.packed.packwriter import PackWriter, in_place
+from fieldloom.sources.packed.source import PackedSource
 
 #: Bytes of a data file at most (of one that holds more than one sample).
 FILE_BYTES = 1 << 30

@@ -5,8 +5,8 @@ import zlib
 from dataclasses import dataclass, field
 
 from fieldloom.errors import ArgumentError, LabelError, ShardError
-from fieldloom.sources.tarheader import printable
-from fieldloom.sources.tarmembers import Member
+from fieldloom.sources.shards.tarheader import printable
+from fieldloom.sources.shards.tarmembers import Member
 
 #: Fields that are the image, if none is named; in this order where a sample has several.
 IMAGE_FIELDS = ("jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff", "ppm", "pgm", "jp2", "gif")

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldloom.errors import DecodeError, FieldloomError, LimitError, ShardError
-from fieldloom.sources.shardindex import (
+from fieldloom.sources.shards.shardindex import (
     BadIndexError,
     Head,
     load_columns,
@@ -17,11 +17,11 @@ from fieldloom.sources.shardindex import (
     places_of,
     save_index,
 )
-from fieldloom.sources.shardsamples import Group, Spec, split_name
-from fieldloom.sources.shardscan import Scanned, scan_shard
+from fieldloom.sources.shards.shardsamples import Group, Spec, split_name
+from fieldloom.sources.shards.shardscan import Scanned, scan_shard
+from fieldloom.sources.shards.tarheader import BLOCK
+from fieldloom.sources.shards.tarmembers import Window, member_at
 from fieldloom.sources.store import SKIP, Stamp, Store, changed
-from fieldloom.sources.tarheader import BLOCK
-from fieldloom.sources.tarmembers import Window, member_at
 
 #: Bytes read at once when an index is made. Near: a header, a small label behind it and the next header; what
 #: lies between is not read. Remote: a request takes as long as these many bytes.

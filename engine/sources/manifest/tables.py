@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from fieldloom.errors import ManifestError, MissingError, UnsafeError
-from fieldloom.sources.cells import is_address
+from fieldloom.sources.manifest.cells import is_address
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -57,7 +57,7 @@ class Shrinker:
         max_pixels: int,
         num_classes: int | None = None,
     ) -> None:
-        from fieldloom.sources import rowsums
+        from fieldloom.sources.packed import rowsums
 
         self._source, self._kind, self._side, self._quality = source, kind, side, quality
         self._max_pixels, self._sums, self._num_classes = max_pixels, rowsums, num_classes

@@ -14,12 +14,20 @@ from fieldloom.options import flag
 from fieldloom.sources.base import Source
 from fieldloom.sources.files import MAX_FILE_BYTES
 from fieldloom.sources.labels import MAX_CLASSES, check_num_classes
-from fieldloom.sources.membervalues import member_value
 from fieldloom.sources.sample import Sample
-from fieldloom.sources.shardfile import Region, Shard, key_of, make_index, open_shard, read_region, scan
-from fieldloom.sources.shardindex import BadIndexError
-from fieldloom.sources.shardlist import Shards, list_shards
-from fieldloom.sources.shardsamples import Spec, image_field, mask_field, parse_label
+from fieldloom.sources.shards.membervalues import member_value
+from fieldloom.sources.shards.shardfile import (
+    Region,
+    Shard,
+    key_of,
+    make_index,
+    open_shard,
+    read_region,
+    scan,
+)
+from fieldloom.sources.shards.shardindex import BadIndexError
+from fieldloom.sources.shards.shardlist import Shards, list_shards
+from fieldloom.sources.shards.shardsamples import Spec, image_field, mask_field, parse_label
 from fieldloom.sources.store import SKIP, changed, is_remote, open_store
 
 #: Remote shards whose index is looked for at once.
@@ -45,7 +53,7 @@ class ShardSource(Source):
     one in the index. A shard that is written to or replaced while it is open is a `ShardError`.
 
     Example:
-        >>> from fieldloom.sources.shards import ShardSource
+        >>> from fieldloom.sources.shards.source import ShardSource
         >>> ShardSource("no/such-{000..002}.tar")
         Traceback (most recent call last):
         ...

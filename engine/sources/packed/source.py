@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from fieldloom.errors import ArgumentError, DecodeError
 from fieldloom.sources.base import Source
 from fieldloom.sources.labels import check_num_classes
-from fieldloom.sources.packedfiles import PackedFiles, hashed
-from fieldloom.sources.packedformat import INDEX, TARGETS, Record, damaged, read_meta
+from fieldloom.sources.packed.packedfiles import PackedFiles, hashed
+from fieldloom.sources.packed.packedformat import INDEX, TARGETS, Record, damaged, read_meta
 
 _SKIP = 'Copy or pack the data set again, or pass on_bad_sample="skip" or "substitute".'
 
@@ -59,7 +59,7 @@ class PackedSource(Source):
             ShardError: It is damaged, incomplete, or of a newer version.
             ArgumentError: `num_classes` is too small for its labels, or is not the length of its rows.
         """
-        from fieldloom.sources import rowsums  # compiled code: only who opens one pays for it
+        from fieldloom.sources.packed import rowsums  # compiled code: only who opens one pays for it
 
         self._sums = rowsums
         self._folder = os.fsdecode(path)
@@ -197,7 +197,7 @@ class PackedSource(Source):
         Raises:
             ShardError: Names the file, and the first damaged samples.
         """
-        from fieldloom.sources.checking import verify
+        from fieldloom.sources.packed.checking import verify
 
         verify(self._folder, self._meta, self._files, self._check, on_progress)
 

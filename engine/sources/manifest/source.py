@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 from fieldloom.errors import ArgumentError, ManifestError, UnsafeError
 from fieldloom.sources.base import Source
-from fieldloom.sources.cells import PATHS, image_in, is_address, missing, storage_of, value_in
-from fieldloom.sources.columns import Labeling, targets_of_column, targets_of_columns
 from fieldloom.sources.files import MAX_FILE_BYTES, read_file
 from fieldloom.sources.labels import check_num_classes
+from fieldloom.sources.manifest.cells import PATHS, image_in, is_address, missing, storage_of, value_in
+from fieldloom.sources.manifest.columns import Labeling, targets_of_column, targets_of_columns
+from fieldloom.sources.manifest.tables import MAX_TABLE_BYTES, read_table
 from fieldloom.sources.roles import IMAGE_NAMES, MASK_NAMES, TARGET_NAMES, find_column
 from fieldloom.sources.sample import Sample
-from fieldloom.sources.tables import MAX_TABLE_BYTES, read_table
 
 if TYPE_CHECKING:
     import pyarrow as pa

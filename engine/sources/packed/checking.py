@@ -4,8 +4,8 @@ import os
 from collections.abc import Callable
 
 from fieldloom.errors import SampleError, ShardError
-from fieldloom.sources.packedfiles import PackedFiles, hashed
-from fieldloom.sources.packedformat import INDEX, REPACK, TARGETS, Meta, Record, damaged, data_name
+from fieldloom.sources.packed.packedfiles import PackedFiles, hashed
+from fieldloom.sources.packed.packedformat import INDEX, REPACK, TARGETS, Meta, Record, damaged, data_name
 
 #: Damaged samples that the error names.
 SHOWN = 10
