@@ -8,6 +8,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from fieldloom.errors import ArgumentError
 from fieldloom.perf.cli import main
 from fieldloom.perf.profiling import doctor
 from fieldloom.perf.profiling.doctor import BROKEN, FALLS_BACK, GOOD, cpu_quota, examine, report_of
@@ -39,6 +40,20 @@ def test_a_gpu_that_is_asked_for_and_not_there() -> None:
     assert "CPU" in gpu.found
     assert gpu.remedy
     assert by_name(doctor._gpu("cuda"))["GPU"].state == BROKEN
+
+
+def test_a_device_that_does_not_exist() -> None:
+    with pytest.raises(ArgumentError, match="device='gpu': not known"):
+        examine("gpu")
+
+
+def test_a_gpu_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fieldloom.device.obstacle", lambda decodes: None)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    found = by_name(doctor._gpu("cuda:3"))["GPU"]
+    assert found.state == BROKEN
+    assert "no such GPU; torch sees 0" in found.found
+    assert doctor._gpu("auto") == []
 
 
 def test_something_broken_is_the_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:

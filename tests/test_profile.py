@@ -223,12 +223,25 @@ def test_a_sweep_of_a_function_calls_it_with_its_own_names() -> None:
         target_of([torch.zeros(2)], "list").vary({"threads": 2})
 
 
+def test_a_sweep_runs_the_points_that_can_be_had() -> None:
+    loader = torch.utils.data.DataLoader(torch.zeros(8, 3), batch_size=2)
+    points = tuple(parse_sweep(["threads=0,1", "prefetch=2"]))
+    plan = Plan(batches=4, n_rounds=1, ablate=False, sweep=points)
+    none, some = profile(target_of(loader, "loader"), plan).points
+    assert "num_workers is 0" in none.error
+    assert some.images_per_s
+    with pytest.raises(ArgumentError, match="num_workers is 0"):
+        profile(target_of(loader, "loader"), replace(plan, sweep=points[:1]))
+
+
 def test_a_sweep_of_torchs_loader_keeps_the_rest() -> None:
     old = torch.utils.data.DataLoader(torch.zeros(8, 3), batch_size=2, shuffle=True, drop_last=True)
     new = TorchTarget(old, "loader").vary({"batch": 3}).iterable
     assert new.batch_size == 3
     assert new.drop_last
     assert type(new.sampler) is type(old.sampler)
+    with pytest.raises(ArgumentError, match="its num_workers is 0"):
+        TorchTarget(old, "loader").vary({"prefetch": 3})
 
 
 def test_counting_images_and_bytes() -> None:

@@ -32,6 +32,8 @@ def evidence(parts: dict[str, float], **known: Any) -> Evidence:
         ({"restart": 3.0}, {"kind": "torch"}, "restart", "persistent_workers=True"),
         ({"compute": 3.0}, {}, "compute", "cannot be seen into"),
         ({}, {}, "unknown", "cannot be told apart"),
+        ({}, {"ablated": False}, "unknown", "without --no-ablation"),
+        ({}, {"best": "The sweep's fastest: x."}, "unknown", "The sweep's fastest: x."),
         ({}, {"images_per_s": 0.0}, "unknown", "no batch was produced"),
         ({"decode": 8.0}, {"cpu_shares": {"decode": 0.71}}, "decode", "(71 % of CPU time)"),
         ({"decode": 8.0}, {"needed_per_s": 900.0}, "decode", "needs 900 images/s, the loader has 640"),

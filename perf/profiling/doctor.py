@@ -1,5 +1,6 @@
 """What works here, what would fall back, and why: versions, GPU, DALI, CuPy, codecs, threads."""
 
+import contextlib
 import io
 import os
 import shutil
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from fieldloom import __version__
-from fieldloom.errors import FieldloomError
+from fieldloom.errors import DeviceError, FieldloomError
 
 from .. import machine
 from .against import reason
@@ -57,7 +58,15 @@ def examine(device: str = "auto") -> list[Check]:
 
     Args:
         device: A device that must work: on "cuda", what keeps a GPU from being used is BROKEN.
+
+    Raises:
+        ArgumentError: There is no such name of a device.
     """
+    if device not in ("auto", "cpu"):  # these are looked at below
+        from fieldloom.device import choose_device
+
+        with contextlib.suppress(ImportError, DeviceError):
+            choose_device(device, decodes=True)
     looks: list[Callable[[], list[Check]]] = [
         _versions, _threads, _decoder, _kernels, lambda: _gpu(device), _codecs, _optional, _places,
     ]  # fmt: skip
@@ -137,7 +146,7 @@ def _kernels() -> list[Check]:
 def _gpu(device: str) -> list[Check]:
     import torch
 
-    from fieldloom.device import obstacle
+    from fieldloom.device import choose_device, obstacle
 
     why = obstacle(True)
     if why is not None:
@@ -148,6 +157,11 @@ def _gpu(device: str) -> list[Check]:
         about = torch.cuda.get_device_properties(index)
         shown = f"{about.name}, {about.total_memory / 2**30:.0f} GiB, capability {about.major}.{about.minor}"
         found.append(Check(f"GPU {index}", GOOD, f"{shown}, CUDA {torch.version.cuda}"))
+    if device.startswith("cuda"):
+        try:
+            choose_device(device, decodes=True)
+        except DeviceError as error:
+            found.append(Check("GPU", BROKEN, f"{error.what}: {error.why}", error.remedy))
     return found
 
 

@@ -46,6 +46,12 @@ class TorchTarget(IterableTarget):
                 remedy="Name a function that takes threads and batch and returns the DataLoader.",
             )
         workers = axes.get("threads", old.num_workers)
+        if "prefetch" in axes and not workers:
+            raise ArgumentError.make(
+                f"cannot vary prefetch of {self.name}",
+                why="its num_workers is 0, so nothing is made ahead",
+                remedy="Give it workers, or sweep threads too: --sweep threads=1,2 prefetch=2,4.",
+            )
         options: dict[str, Any] = {
             "batch_size": axes.get("batch", old.batch_size), "num_workers": workers,
             "collate_fn": old.collate_fn, "pin_memory": old.pin_memory, "drop_last": old.drop_last,

@@ -164,8 +164,7 @@ def profile(target: Target, plan: Plan, tell: Tell = lambda text, part, rate: No
             "an ideal loader needs a training step",
             remedy="Pass --train-step MS or --train-step MODULE:FUNCTION.",
         )
-    for axes in plan.sweep[:1]:
-        target.vary(axes)  # before minutes are spent on the rest
+    _check_sweep(target, plan.sweep)  # before minutes are spent on the rest
     tell("getting ready (the first run compiles kernels, some 20 s)", 0.0, 0.0)
     warm_up_s = warm_up(ours.settings) if ours is not None else 0.0
     measured = _measure(target, plan, tell)
@@ -187,6 +186,20 @@ def profile(target: Target, plan: Plan, tell: Tell = lambda text, part, rate: No
         measured, warm_up_s=warm_up_s, ablation=ablation, memory_gb_per_s=bandwidth, points=tuple(points),
         comparisons=tuple(compared), peak_mb=peak_tree_megabytes(measured.peak_mb),
     )  # fmt: skip
+
+
+def _check_sweep(target: Target, points: tuple[Axes, ...]) -> None:
+    """Raise what the first point raises, if none of them can be measured."""
+    refused: list[ArgumentError] = []
+    for axes in points:
+        try:
+            target.vary(axes)
+        except ArgumentError as error:
+            refused.append(error)
+        else:
+            return
+    if refused:
+        raise refused[0]
 
 
 def _ablate(target: Target, seconds: float, consumer_ms: float) -> Ablation:

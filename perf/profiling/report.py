@@ -37,6 +37,7 @@ def evidence_of(result: Profile) -> Evidence:
         others_cores=max(others) if others else None,
         best=_best_point(result),
         trained=training is not None,
+        ablated=result.memory_gb_per_s is not None,
     )
 
 

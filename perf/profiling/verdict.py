@@ -44,6 +44,7 @@ class Evidence:
         others_cores: Processors that others kept busy meanwhile; None: not known.
         best: The best point of a sweep in words, if it is better than what was measured.
         trained: Whether the consumer was a training step; else it only counted.
+        ablated: Whether its parts were run alone.
     """
 
     parts: Mapping[str, float]
@@ -58,6 +59,7 @@ class Evidence:
     others_cores: float | None = None
     best: str = ""
     trained: bool = True
+    ablated: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,8 @@ def judge(evidence: Evidence) -> Verdict:
         return Verdict("consumer", busy_share, text + _crowd(evidence))
     if total <= 0:
         why = "no batch was produced" if evidence.images_per_s <= 0 else "its stages cannot be told apart"
-        return Verdict("unknown", 0.0, f"unknown: {why}. Measure more batches.{_need(evidence)}")
+        knob = "Measure more batches" + ("." if evidence.ablated else ", and without --no-ablation.")
+        return Verdict("unknown", 0.0, f"unknown: {why}. {knob}{_need(evidence)}{_tail(evidence)}")
     largest = max(parts, key=lambda name: parts[name])
     share = parts[largest] / total
     if share < CLEAR_SHARE:
