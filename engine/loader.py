@@ -39,7 +39,7 @@ from .tensors import dtype_name
 from .timings import Timings
 from .torchnames import TorchNames
 
-#: Batch size if none is given; like torch, a batch_sampler takes no other beside it.
+#: Batch size if none is given. A batch_sampler takes none beside it but this, and torch's default, 1.
 DEFAULT_BATCH_SIZE = 64
 
 
@@ -167,8 +167,8 @@ class DataLoader(Steered, Resumable, Replayed, TorchNames):
         self.rank = Rank.of(rank, world_size)
         self.sampler, self.batch_sampler = sampler, batch_sampler
         self._sampled = sampler_selector(
-            sampler, batch_sampler, rank=self.rank, batch_size_given=batch_size != DEFAULT_BATCH_SIZE,
-            shuffle=self.shuffle, drop_last=self.drop_last, selection=selection,
+            sampler, batch_sampler, rank=self.rank, shuffle=self.shuffle, drop_last=self.drop_last,
+            batch_size_given=batch_size not in (1, DEFAULT_BATCH_SIZE), selection=selection,
         )  # fmt: skip
         self._share = Rank() if self._sampled is not None and self._sampled.shared else self.rank
         if self._sampled is not None and self._sampled.batches:

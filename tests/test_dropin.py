@@ -129,6 +129,11 @@ def test_a_loader_needs_data() -> None:
 # ---------------------------------------------------------------- arguments that have none
 
 
+def test_torchs_default_beside_a_batch_sampler_is_taken() -> None:
+    with loader(batch_sampler=[[0, 1, 2], [3]], batch_size=1) as some:
+        assert [len(batch.ids) for batch in some] == [3, 1]
+
+
 def test_a_collate_function_without_a_name_is_refused_too() -> None:
     with pytest.raises(ArgumentError, match=r"collate_fn=functools\.partial.*in the training loop"):
         loader(collate_fn=functools.partial(default_collate))
