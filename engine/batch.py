@@ -58,8 +58,10 @@ class Batch:
         named = ["image", "target", *(["mask"] if self.masks is not None else [])]
         return [*(self.names.get(name, name) for name in named), *self.fields]
 
-    def __getitem__(self, name: str) -> Any:
-        """A column by the source's name for it, or by "image", "target" or "mask"."""
+    def __getitem__(self, name: str | int) -> Any:
+        """A column by the source's name for it, or by "image", "target" or "mask"; 0 and 1 as it unpacks."""
+        if isinstance(name, int) and not isinstance(name, bool) and 0 <= name <= 1:
+            return (self.images, self.targets)[name]
         columns = {"image": self.images, "target": self.targets, "mask": self.masks}
         own = {self.names.get(key, key): value for key, value in columns.items()}
         for known in (own, self.fields, columns):

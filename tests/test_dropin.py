@@ -129,6 +129,18 @@ def test_a_loader_needs_data() -> None:
 # ---------------------------------------------------------------- arguments that have none
 
 
+def test_batches_are_read_as_tuples_are() -> None:
+    """torch's tutorials write `data[0].to(device), data[1].to(device)`."""
+    with loader(batch_size=3) as some:
+        batch = next(iter(some))
+    images, targets = batch
+    assert batch[0] is images
+    assert batch[1] is targets
+    for wrong in (2, -1, True):
+        with pytest.raises(ArgumentError, match="no such column"):
+            batch[wrong]
+
+
 def test_torchs_default_beside_a_batch_sampler_is_taken() -> None:
     with loader(batch_sampler=[[0, 1, 2], [3]], batch_size=1) as some:
         assert [len(batch.ids) for batch in some] == [3, 1]

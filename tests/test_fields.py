@@ -96,7 +96,7 @@ def test_types_of_columns() -> None:
     assert targets is batch.targets
 
 
-@pytest.mark.parametrize("name", ["mask", "none", 0, None])
+@pytest.mark.parametrize("name", ["mask", "none", 2, None])
 def test_columns_that_are_not_there(name: Any) -> None:
     with (
         make(Rich()) as loader,
