@@ -95,6 +95,8 @@ class LoaderIterator(Iterator[Batch]):
         try:
             return self.queue.get(self._timeout_s, self.producer.alive)
         except Closed:
+            if self._exhausted:  # another thread that reads has met the end
+                return END
             raise StateError.make(
                 "this iterator has ended",
                 why="its loader was closed or began another epoch",

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +100,19 @@ def test_two_loaders_alive_together() -> None:
         one.set_epoch(0)
         two.set_epoch(0)
         assert (collect(one), collect(two)) == alone
+
+
+def test_several_threads_read_one_iterator() -> None:
+    with check_closed(slack=2), make(ARRAYS) as loader:
+        iterator, got = iter(loader), []
+
+        def read() -> None:
+            got.extend(batch.index for batch in iterator)
+
+        with ThreadPoolExecutor(4) as pool:
+            for task in [pool.submit(read) for _ in range(4)]:
+                task.result()  # the end is an end for each of them
+        assert sorted(got) == list(range(6))
 
 
 @pytest.mark.slow
