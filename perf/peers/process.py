@@ -37,7 +37,7 @@ def main() -> None:
                     epoch(1)
                     _answer({"first_s": time.perf_counter() - start})
                     continue
-                epoch((2 * work.threads + 1) * work.batch)
+                epoch(peer.ahead * work.batch)
                 _answer(_measure(epoch, n))
             except Exception as error:  # a peer that fails here is a row of the report, not the end of it
                 _answer({"error": f"{type(error).__name__}: {error}"[:300]})

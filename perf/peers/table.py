@@ -32,6 +32,7 @@ class Peer:
         jobs: The jobs that it can do.
         warp: Whether its warp is random: a deterministic one is shown apart.
         ours: Whether it is this project.
+        ahead: Batches that it makes ahead at most, with two workers: they are taken before each measurement.
     """
 
     module: str
@@ -40,6 +41,7 @@ class Peer:
     function: str = "make"
     warp: bool = True
     ours: bool = False
+    ahead: int = 5
 
     def make(self) -> Make:
         """The function that makes its epochs."""
@@ -68,6 +70,6 @@ PEERS: dict[str, Peer] = {
     ),
     "Kornia": Peer("by_kornia", ("kornia", "torchvision")),
     "timm": Peer("by_timm", ("timm", "torchvision"), ("J1", "J2")),
-    "SPDL + torchvision v2": Peer("by_spdl", ("spdl", "torchvision"), _FILES),
+    "SPDL + torchvision v2": Peer("by_spdl", ("spdl", "torchvision"), _FILES, ahead=12),
     "FFCV": Peer("by_ffcv", ("ffcv",), ("J1", "J2")),
 }
