@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .work import MEAN, STD, Epoch, Work
+from .work import MEAN, STD, Epoch, Work, through
 
 
 @contextmanager
@@ -47,16 +47,8 @@ def make(work: Work) -> Iterator[Epoch]:
                 "label": [IntDecoder(), ToTensor()],
             },
         )  # fmt: skip
-        batches = _forever(loader)
-
-        def epoch(n: int) -> int:
-            done = 0
-            while done < n:
-                done += len(next(batches)[0])
-            return done
-
         with torch.no_grad():
-            yield epoch
+            yield through(loader, lambda batch: len(batch[0]))
 
 
 class _Files:
@@ -72,8 +64,3 @@ class _Files:
         path, label = self._files[i]
         with Image.open(path) as image:
             return image.convert("RGB"), label
-
-
-def _forever(loader: Any) -> Iterator[Any]:
-    while True:
-        yield from loader

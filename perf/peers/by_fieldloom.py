@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from .work import JITTER, Epoch, Work, images
+from .work import JITTER, Epoch, Work, images, through
 
 
 @contextmanager
@@ -51,17 +51,4 @@ def _loader(work: Work, colors: Any) -> Iterator[Epoch]:
         source, batch_size=work.batch, size=work.size, shuffle=True, threads=work.threads, augment=augment,
         device="cpu",
     ) as loader:  # fmt: skip
-        batches = _forever(loader)
-
-        def epoch(n: int) -> int:
-            done = 0
-            while done < n:
-                done += len(next(batches))
-            return done
-
-        yield epoch
-
-
-def _forever(loader: Any) -> Iterator[Any]:
-    while True:
-        yield from loader
+        yield through(loader, len)

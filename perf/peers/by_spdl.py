@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from .by_torchvision import compose, load
-from .work import Epoch, Work, endless, mix_batch
+from .work import Epoch, Work, endless, mix_batch, through
 
 
 @contextmanager
@@ -38,12 +38,4 @@ def make(work: Work) -> Iterator[Epoch]:
         .build(num_threads=work.threads + 1)
     )
     with pipeline.auto_stop():
-        batches = iter(pipeline)
-
-        def epoch(n: int) -> int:
-            done = 0
-            while done < n:
-                done += len(next(batches))
-            return done
-
-        yield epoch
+        yield through(pipeline, len)

@@ -1,6 +1,6 @@
 """What a peer's process is asked to do, and what all of them share."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
@@ -124,20 +124,27 @@ def torch_epochs(work: Work, samples: Samples) -> Epoch:
     loader: Any = torch.utils.data.DataLoader(
         data, work.batch, shuffle=True, num_workers=work.threads, persistent_workers=True
     )
-    batches = _forever(loader)
+    return through(loader, lambda batch: len(mix_batch(batch[0]) if work.mixes else batch[0]))
+
+
+def through(batches: Iterable[Any], take: Callable[[Any], int]) -> Epoch:
+    """Take batches from something that can be iterated again and again.
+
+    Args:
+        batches: What gives them.
+        take: Does what is left to do with a batch, and counts its images.
+    """
+
+    def forever() -> Iterator[Any]:
+        while True:
+            yield from batches
+
+    stream = forever()
 
     def epoch(n: int) -> int:
         done = 0
         while done < n:
-            batch, _ = next(batches)
-            if work.mixes:
-                batch = mix_batch(batch)
-            done += len(batch)
+            done += take(next(stream))
         return done
 
     return epoch
-
-
-def _forever(loader: Any) -> Iterator[Any]:
-    while True:
-        yield from loader
