@@ -332,6 +332,34 @@ def test_a_short_epoch_is_begun_again_for_its_parts() -> None:
     assert not any("perf_counter" in row["function"] for row in report["hot"])
 
 
+def counted_batches() -> Iterator[dict[str, Any]]:
+    while True:
+        yield {"path": ["a"] * 500, "image": np.zeros((500, 2))}
+
+
+def test_what_the_profiler_costs_itself_is_no_hot_function() -> None:
+    report = report_of(profile(target_of(counted_batches, "made"), Plan(seconds=0.3)))
+    names = [row["function"] for row in report["hot"]]
+    assert not any("counting.py" in name or "foreign_ablation.py" in name for name in names)
+    assert any("counted_batches" in name for name in names)
+    assert not any("isinstance" in name for name in names)
+
+
+def test_what_a_sweep_has_tried_is_not_advised() -> None:
+    result = profile(
+        target_of(torch.utils.data.DataLoader(torch.zeros(8, 3), 2), "loader"), Plan(batches=3, n_rounds=1)
+    )
+
+    def tried(**rates: float) -> bool:
+        points = tuple(Point({"threads": int(name[1:])}, rate, (rate,), 1.0) for name, rate in rates.items())
+        return evidence_of(replace(result, points=points)).threads_tried
+
+    assert tried(t0=9.0, t1=5.0, t2=8.0)
+    assert not tried(t0=9.0, t1=10.0)
+    assert not tried(t0=9.0)
+    assert not tried(t2=1e12)
+
+
 def test_a_sweep_whose_rounds_overlap_names_no_best() -> None:
     result = profile(target_of([np.zeros((5, 2))] * 3, "list"), Plan(batches=3, n_rounds=1, ablate=False))
     now = result.images_per_s

@@ -49,6 +49,14 @@ def test_verdict(parts: dict[str, float], known: dict[str, Any], bound: str, say
     assert 0 <= found.share <= 1
 
 
+@pytest.mark.parametrize("stage", ["read", "decode", "augment", "compute"])
+def test_more_threads_are_not_advised_where_a_sweep_found_them_slower(stage: str) -> None:
+    found = judge(evidence({stage: 1.0}, threads=1, cores=8, busy_cores=1.0, threads_tried=True))
+    assert found.bound == stage
+    assert "aise threads" not in found.text
+    assert "cores are busy" not in found.text
+
+
 def test_a_loop_that_only_counts_has_no_step_to_speed_up() -> None:
     found = judge(evidence({"decode": 1.0}, waited_share=0.1, trained=False))
     assert found.bound == "consumer"

@@ -21,23 +21,24 @@ def ablate_iterable(iterable: Any, seconds: float) -> Ablation:
     """
     iterator = iter(iterable)
     images = 0
+    batch: Any = None
 
     def take() -> bool:
-        nonlocal images, iterator
+        nonlocal batch, iterator
         batch = next(iterator, _END)
         if batch is _END:  # an epoch may be shorter than the measurement
             iterator = iter(iterable)
             batch = next(iterator, _END)
-        if batch is _END:
-            return False
-        images += n_images(batch)
-        return True
+        return batch is not _END
+
+    def count() -> None:
+        nonlocal images
+        images += 0 if batch is _END else n_images(batch)
 
     if not take():
         return Ablation((), notes=("the iterable had nothing left to take apart",))
-    images = 0
     meter = Meter()
-    hot = find_hot(take, seconds)
+    hot = find_hot(take, seconds, between=count)
     usage = meter.usage()
     if not images or hot.wall_s <= 0:
         return Ablation((), notes=("the iterable had nothing left to take apart",))

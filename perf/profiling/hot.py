@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 from .probes import thread_seconds
@@ -30,6 +30,8 @@ _NAMED_READ = re.compile(r"read|fetch|download|urlopen|get_bytes|get_object|from
 _NAMED_DECODE = re.compile(r"decode|decompress|imread", re.IGNORECASE)
 
 _Function = tuple[str, int, str]
+#: The profiler's own files: what they cost is no part of a loader.
+_OWN = str(Path(__file__).parent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +57,18 @@ class Hot:
     waits: float = 0.0
 
 
-def find_hot(call: Callable[[], Any], seconds: float, *, most: int = 10**9) -> Hot:
+def find_hot(
+    call: Callable[[], Any],
+    seconds: float,
+    *,
+    most: int = 10**9,
+    between: Callable[[], None] = lambda: None,
+) -> Hot:
     """Call something for `seconds`, half of it under a profiler; at least once each.
 
     `call` returns False when there is nothing left to do. Only the calling thread is seen. Where another
     profiler is active (a debugger, a coverage tool) shares come from the processor time alone: what waits
-    counts as reading.
+    counts as reading. `between` runs behind each call, unseen.
     """
     wall = cpu = ran = 0.0
     calls = 0
@@ -72,6 +80,7 @@ def find_hot(call: Callable[[], Any], seconds: float, *, most: int = 10**9) -> H
         cpu += time.thread_time() - cpu_start
         ran += thread_seconds() - ran_start
         calls += more
+        between()
     profiler = cProfile.Profile()
     try:
         profiler.enable()
@@ -82,6 +91,9 @@ def find_hot(call: Callable[[], Any], seconds: float, *, most: int = 10**9) -> H
         while more and done < most and (not done or time.perf_counter() - start < seconds / 2):
             more = call() is not False
             done += 1
+            profiler.disable()
+            between()
+            profiler.enable()
     finally:
         profiler.disable()
     if not done:  # it ended before: the profiler has seen nobody but this function
@@ -105,7 +117,7 @@ def _sorted(stats: dict[_Function, Any]) -> tuple[dict[str, float], tuple[tuple[
     own: dict[str, float] = {}
     for function, (_, _, seconds, _, callers) in stats.items():
         own_clock = function[2] == "<built-in method time.perf_counter>" and not callers
-        if own_clock or "_lsprof.Profiler" in function[2]:
+        if own_clock or "_lsprof.Profiler" in function[2] or function[0].startswith(_OWN):
             continue
         label = _label(function)
         own[label] = own.get(label, 0.0) + seconds

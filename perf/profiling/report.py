@@ -38,6 +38,7 @@ def evidence_of(result: Profile) -> Evidence:
         best=_best_point(result),
         trained=training is not None,
         ablated=result.memory_gb_per_s is not None,
+        threads_tried=_threads_tried(result),
     )
 
 
@@ -73,6 +74,18 @@ def _best_point(result: Profile) -> str:
     if gain < 0.05 or min(best.rates) <= max(rates):  # rounds that overlap say nothing
         return "No point of the sweep is clearly faster."
     return f"The sweep's fastest: {best.label()}, {best.images_per_s:,.0f} images/s ({100 * gain:+.0f} %)."
+
+
+def _threads_tried(result: Profile) -> bool:
+    """Whether the sweep had more threads than now, and none of these points was faster than all others."""
+    now, more, others = result.workers, 0.0, 0.0
+    for point in result.points:
+        rate = point.images_per_s or 0.0
+        if now is not None and point.axes.get("threads", now) > now:
+            more = max(more, rate)
+        else:
+            others = max(others, rate)
+    return 0 < more <= max(others, result.images_per_s if not others else 0.0)
 
 
 def stage_rows(result: Profile) -> list[dict[str, Any]]:

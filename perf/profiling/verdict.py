@@ -45,6 +45,7 @@ class Evidence:
         best: The best point of a sweep in words, if it is better than what was measured.
         trained: Whether the consumer was a training step; else it only counted.
         ablated: Whether its parts were run alone.
+        threads_tried: Whether a sweep has found more threads to be no faster.
     """
 
     parts: Mapping[str, float]
@@ -60,6 +61,7 @@ class Evidence:
     best: str = ""
     trained: bool = True
     ablated: bool = True
+    threads_tried: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +158,8 @@ def _is_busy(evidence: Evidence) -> bool:
 
 def _more(evidence: Evidence) -> str:
     word, cores = _threads_word(evidence.kind), evidence.cores
+    if evidence.threads_tried:
+        return f"More {word} were no faster in the sweep: less work an image, or larger batches, may help."
     if evidence.threads is not None and evidence.threads < cores:
         return f"Raise {word} ({evidence.threads} of {cores} cores now)."
     if _is_busy(evidence):
@@ -167,7 +171,9 @@ def _knob(stage: str, evidence: Evidence) -> str:
     word, cores = _threads_word(evidence.kind), evidence.cores
     if stage == "read":
         return (
-            "Put the data on a local disk, pack small files together, or raise "
+            "Put the data on a local disk, or pack small files together."
+            if evidence.threads_tried
+            else "Put the data on a local disk, pack small files together, or raise "
             f"{word} beyond the cores to read more at once."
         )
     if stage == "handoff":
@@ -177,7 +183,7 @@ def _knob(stage: str, evidence: Evidence) -> str:
     if stage == "restart":
         return "Keep the workers (persistent_workers=True), or let an epoch go over the data several times."
     spare = evidence.threads is not None and evidence.threads < cores
-    if stage in ("compute", "header", "other") or spare or not _is_busy(evidence):
+    if stage in ("compute", "header", "other") or spare or evidence.threads_tried or not _is_busy(evidence):
         return _more(evidence)
     if stage == "decode":
         if evidence.kind == "fieldloom":
