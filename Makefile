@@ -60,7 +60,7 @@ bench: $(READY)
 	$(PY) -m fieldloom.perf peers "$(DATA)" --json "$(PEERS_JSON)"
 
 plots: $(READY)
-	$(PY) -m fieldloom.perf plots "$(PEERS_RESULT)" -o docs/peers
+	$(PY) -m fieldloom.perf plots "$(PEERS_RESULT)" -o docs/peers.md
 
 bench-loader: $(READY)
 	@test -d "$(DATA)" || $(PY) -c "from fieldloom.perf.photos import write_photo_folder as w; w('$(DATA)')"

@@ -93,15 +93,18 @@ def peers(
 @main.command("plots")
 @click.argument("result", type=click.Path(path_type=Path, exists=True))
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), default=Path("docs/peers"), show_default=True
+    "-o", "--output", type=click.Path(path_type=Path), default=Path("docs/peers.md"), show_default=True
 )
 def plots(result: Path, output: Path) -> None:
-    """Draw the figures of a result file of `peers`."""
+    """Write a result file of `peers` as a page, and its drawings into a folder of the page's name."""
     import json
 
+    from .peers.page import page
     from .peers.plots import draw
 
-    for path in draw(json.loads(result.read_text()), output):
+    found = json.loads(result.read_text())
+    output.write_text(page(found, result.name), encoding="utf-8")
+    for path in (output, *draw(found, output.with_suffix(""))):
         click.echo(path)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from fieldloom.perf.peers import bench
+from fieldloom.perf.peers.page import page
 from fieldloom.perf.peers.process_tree import living_children
 from fieldloom.perf.peers.table import JOBS, PEERS
 from fieldloom.perf.peers.targets import cheapest_warp, targets
@@ -143,3 +144,14 @@ def test_drawings(tmp_path: Path) -> None:
     assert "Kornia" in first
     assert "timm" not in first
     assert draw(result, tmp_path / "drawings")[0].read_text() == first
+
+
+PAGE = Path(__file__).parents[1] / "docs/peers.md"
+
+
+@pytest.mark.skipif(not PAGE.exists(), reason="no result was drawn yet")
+def test_the_page_is_that_of_its_result() -> None:
+    name = "peers-cpu.json"
+    result = json.loads((PAGE.parents[1] / "perf/results" / name).read_text())
+    assert PAGE.read_text() == page(result, name)
+    assert {path.stem for path in PAGE.with_suffix("").glob("*.svg")} == set(result["jobs"])
