@@ -91,6 +91,8 @@ _HOMES = {
     "UnsafeError": "errors",
     "VerticalFlip": "augmentations",
     "WeightedSampling": "selectors",
+    "WorkerDied": "errors",
+    "WorkerStalled": "errors",
     "apply_operation": "policies",
     "apply_policy": "policies",
     "augment": "replay",
@@ -175,6 +177,8 @@ __all__ = [
     "UnsafeError",
     "VerticalFlip",
     "WeightedSampling",
+    "WorkerDied",
+    "WorkerStalled",
     "__version__",
     "apply_operation",
     "apply_policy",
@@ -219,6 +223,8 @@ if TYPE_CHECKING:
         StateError,
         TooManyBadSamples,
         UnsafeError,
+        WorkerDied,
+        WorkerStalled,
     )
     from .kernels.laws import Gaussian, PowerLaw
     from .loader import DataLoader

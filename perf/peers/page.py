@@ -7,8 +7,8 @@ from .table import PEERS
 _HEAD = """# Peers
 
 What others need for the same work on the same files, in one run: {cores} cores ({processor}), Python
-{python}, {date}; {distinct} photographs (JPEG), {threads} threads or workers each, {rounds} interleaved rounds
-of about {seconds:g} s, medians. CPU ms is user + system time of the whole process tree, an image.
+{python}, {date}; {distinct} photographs (JPEG), {threads} threads or workers each, {rounds} interleaved
+rounds of about {seconds:g} s, medians. CPU ms is user + system time of the whole process tree, an image.
 Reproduce: `make bench`, then `make plots`; the figures are those of [{name}](../perf/results/{name}).
 
 Each peer does a job in the way that its documentation teaches (`perf/peers/by_*.py`). fieldloom's warp is a
