@@ -14,7 +14,7 @@ from ..json_file import STDOUT, write_json
 @options.recipe
 @click.option(
     "--seconds",
-    type=click.FloatRange(0, min_open=True),
+    type=click.FloatRange(0, 86400, min_open=True),
     default=10.0,
     show_default=True,
     help="How long to measure.",
