@@ -32,10 +32,7 @@ OPTIONS = [
         ("size", v, "whole number of pixels from 1 to 8192")
         for v in (0, -1, (0, 3), (3,), (1, 2, 3), "224", 224.0)
     ),
-    *(
-        ("size", v, "whole number of pixels from 1 to 8192")
-        for v in (None, (True, 8), 8193, (8, "8"), [])
-    ),
+    *(("size", v, "whole number of pixels from 1 to 8192") for v in (None, (True, 8), 8193, (8, "8"), [])),
     *(("dtype", v, "one of float32, float16") for v in ("float64", torch.int64, np.float64, 3, None, "f32")),
     *(("layout", v, "one of NCHW, NHWC, channels_last") for v in ("nchw", "CHW", None, 3, ["NCHW"])),
     *(("border", v, "one of") for v in ("wrap", None, 0, np.zeros(2))),
