@@ -10,6 +10,7 @@ What others need for the same work on the same files, in one run: {cores} cores 
 {python}, {date}; {distinct} photographs (JPEG), {threads} threads or workers each, {rounds} interleaved
 rounds of about {seconds:g} s, medians. CPU ms is user + system time of the whole process tree, an image.
 Reproduce: `make bench`, then `make plots`; the figures are those of [{name}](../perf/results/{name}).
+Slow peers refill what they keep ready while others are measured: images/s suffer from that, CPU times hardly.
 
 Each peer does a job in the way that its documentation teaches (`perf/peers/by_*.py`). fieldloom's warp is a
 random translate field, the peers' an elastic transform of amplitude 50 and smoothness 5 px; DALI's only warp
