@@ -51,8 +51,10 @@ def _bars(job: str, found: dict[str, Any], result: dict[str, Any], path: Path) -
     colors = [_COLORS[_kind(peer, warps)] for peer, _ in rows]
     bars = axes.barh([peer for peer, _ in rows], medians, xerr=errors, color=colors, error_kw={"lw": 0.8})
     axes.bar_label(bars, [f" {value:.2f}" for value in medians], fontsize=8, padding=2)
-    axes.set_xscale("log" if max(medians) > 20 * min(medians) else "linear")
-    axes.set_xlabel("CPU ms an image, median and range", fontsize=8)
+    scale = "log" if max(medians) > 20 * min(medians) else "linear"
+    axes.set_xscale(scale)
+    note = ", logarithmic scale" if scale == "log" else ""
+    axes.set_xlabel(f"CPU ms an image, median and range{note}", fontsize=8)
     machine = result["machine"]
     axes.set_title(
         f"{job}: {found['what']}\n{machine['cores']} cores of {machine['processor']}, {machine['date']}",
