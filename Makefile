@@ -5,7 +5,7 @@
 #   make gallery                       draw docs/gallery.md, every operation with its code and pictures
 #   make bench                         jobs J1-J6 by all peers that are installed; make plots draws the figures
 #   make TORCH=torch==2.11.0 test      with another torch (an installed torch >= 2.11 is kept)
-#   make EXTRAS=cuda13,dev test        on a machine with a GPU and its CUDA 13 driver
+#   make EXTRAS=cuda13,dev JOBS=1 test on a machine with a GPU and its CUDA 13 driver
 
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
@@ -28,7 +28,7 @@ CODE := $(wildcard engine kernels pipelines perf tests examples docs)
 .PHONY: help demo gallery test test-full lint types bench bench-loader plots fuzz clean
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | head -9
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -8
 
 demo: $(READY)
 	$(VENV)/bin/fieldloom demo
