@@ -110,7 +110,12 @@ def measure_start(n: int, rounds: int = 3) -> dict[str, Any]:
 def main(path: str) -> None:
     """Measure in this process, and print JSON."""
     import fieldloom as fl
-    from fieldloom.perf.usage import cpu_seconds, resident_megabytes
+    from fieldloom.perf.usage import (
+        cpu_seconds,
+        forget_peak,
+        peak_since_megabytes,
+        resident_megabytes,
+    )
 
     augment = [fl.RandomResizedCrop(), fl.HorizontalFlip(), fl.Normalize()]
     with tempfile.TemporaryDirectory() as folder:
@@ -119,14 +124,14 @@ def main(path: str) -> None:
         with fl.DataLoader(f"{folder}/tiny", BATCH, SIDE, device="cpu", augment=augment) as loader:
             for _ in loader:
                 pass
-    _forget_peak()
+    forget_peak()
     before = resident_megabytes()
     start, cpu = time.perf_counter(), cpu_seconds()
     with fl.DataLoader(path, BATCH, SIDE, True, device="cpu", augment=augment) as loader:
         opened = time.perf_counter() - start
         batch = next(iter(loader))
         seconds, cpu = time.perf_counter() - start, cpu_seconds() - cpu
-        after, peak = resident_megabytes(), _peak_megabytes()
+        after, peak = resident_megabytes(), peak_since_megabytes()
         found = {
             "n": len(loader.source), "seconds": round(seconds, 3), "cpu_s": round(cpu, 3),
             "constructor_s": round(opened, 3),
@@ -134,17 +139,6 @@ def main(path: str) -> None:
             "first_batch": list(batch.images.shape),
         }  # fmt: skip
     print(json.dumps(found))
-
-
-def _forget_peak() -> None:
-    Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak begins anew
-
-
-def _peak_megabytes() -> float:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024 / 1e6
-    raise OSError("no VmHWM in /proc/self/status")
 
 
 if __name__ == "__main__":

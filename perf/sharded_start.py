@@ -97,7 +97,12 @@ def measure_start(n: int) -> dict[str, Any]:
 def start(path: str) -> dict[str, Any]:
     """Measure in this process."""
     import fieldloom as fl
-    from fieldloom.perf.usage import cpu_seconds, resident_megabytes
+    from fieldloom.perf.usage import (
+        cpu_seconds,
+        forget_peak,
+        peak_since_megabytes,
+        resident_megabytes,
+    )
 
     augment = [fl.RandomResizedCrop(), fl.HorizontalFlip(), fl.Normalize()]
     with tempfile.TemporaryDirectory() as folder:
@@ -105,27 +110,20 @@ def start(path: str) -> dict[str, Any]:
         with fl.DataLoader(f"{folder}/tiny", BATCH, SIDE, device="cpu", augment=augment) as loader:
             for _ in loader:
                 pass
-    Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak begins anew
+    forget_peak()
     before, begin, cpu = resident_megabytes(), time.perf_counter(), cpu_seconds()
     with fl.DataLoader(path, BATCH, SIDE, True, device="cpu", augment=augment) as loader:
         opened = time.perf_counter() - begin
         batch = next(iter(loader))
         seconds = time.perf_counter() - begin
         cpu = cpu_seconds() - cpu
-        after, peak = resident_megabytes(), _peak_megabytes()
+        after, peak = resident_megabytes(), peak_since_megabytes()
         return {
             "n": len(loader.source), "shards": len(list(Path(path).glob("*.tar"))),
             "seconds": round(seconds, 3), "constructor_s": round(opened, 3), "cpu_s": round(cpu, 3),
             "peak_mb_above": round(peak - before, 1), "mb_above": round(after - before, 1),
             "first_batch": list(batch.images.shape),
         }  # fmt: skip
-
-
-def _peak_megabytes() -> float:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024 / 1e6
-    raise OSError("no VmHWM in /proc/self/status")
 
 
 def measure_reads() -> dict[str, Any]:

@@ -12,15 +12,10 @@ from rich.console import Console
 from rich.table import Table
 
 from .machine import describe
+from .usage import resident_megabytes
 
 #: Part of the epochs after which counting begins: until then pools fill and malloc finds its size.
 WARM_UP = 0.15
-
-
-def resident_mb() -> float:
-    """Resident memory of this process in MB (10^6 bytes)."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def threads() -> int:
@@ -47,7 +42,7 @@ def watch(epoch: Callable[[], int], n: int) -> dict[str, Any]:
     seen, images, start = [], 0, time.perf_counter()
     for _ in range(n):
         images += epoch()
-        seen.append((resident_mb(), threads(), descriptors()))
+        seen.append((resident_megabytes(), threads(), descriptors()))
     warm = max(1, int(n * WARM_UP))
     tail = max(1, n // 20)
     memory = np.array([row[0] for row in seen])

@@ -28,3 +28,20 @@ def resident_megabytes() -> float:
     """Resident size now, in MB."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * resource.getpagesize() / 1e6
+
+
+def forget_peak() -> None:
+    """Let `peak_since_megabytes` begin anew (Linux)."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_since_megabytes() -> float:
+    """Largest resident size since `forget_peak`, in MB.
+
+    Raises:
+        OSError: The system does not say.
+    """
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024 / 1e6
+    raise OSError("no VmHWM in /proc/self/status")

@@ -18,12 +18,13 @@ import fieldloom as fl
 from fieldloom.errors import ArgumentError, MissingError
 from fieldloom.perf.cli import main
 from fieldloom.perf.image_list import open_images, spread
+from fieldloom.perf.process_tree import children
 from fieldloom.perf.profiling.counting import n_bytes, n_images
 from fieldloom.perf.profiling.foreign import TorchTarget, target_of
 from fieldloom.perf.profiling.hot import find_hot
 from fieldloom.perf.profiling.loading import as_target, load_object, open_target
 from fieldloom.perf.profiling.ours import OurTarget, StageClock
-from fieldloom.perf.profiling.probes import Meter, children, tree_megabytes
+from fieldloom.perf.profiling.probes import Meter, tree_megabytes
 from fieldloom.perf.profiling.profile import Plan, profile
 from fieldloom.perf.profiling.report import evidence_of, report_of
 from fieldloom.perf.profiling.settings import Settings

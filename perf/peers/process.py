@@ -13,9 +13,9 @@ import time
 from contextlib import ExitStack
 from typing import Any
 
+from fieldloom.perf.process_tree import children, children_cpu_seconds, shared_megabytes
 from fieldloom.perf.usage import cpu_seconds, peak_megabytes
 
-from .process_tree import living_children
 from .table import PEERS
 from .work import Epoch, Work
 
@@ -45,12 +45,13 @@ def main() -> None:
 
 
 def _measure(epoch: Epoch, n: int) -> dict[str, Any]:
-    before, wall = cpu_seconds() + living_children().cpu_s, time.perf_counter()
+    before, wall = cpu_seconds() + children_cpu_seconds(children()), time.perf_counter()
     done = epoch(n)
     wall = time.perf_counter() - wall
-    children = living_children()
-    cpu = cpu_seconds() + children.cpu_s - before
-    return {"n": done, "cpu_s": cpu, "wall_s": wall, "peak_mb": peak_megabytes() + children.resident_mb}
+    workers = children()
+    cpu = cpu_seconds() + children_cpu_seconds(workers) - before
+    peak_mb = peak_megabytes() + shared_megabytes(workers)
+    return {"n": done, "cpu_s": cpu, "wall_s": wall, "peak_mb": peak_mb}
 
 
 def _answer(value: dict[str, Any]) -> None:

@@ -6,37 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..machine import cores
+from ..process_tree import children, children_cpu_seconds, clock_tick, shared_megabytes
 from ..usage import cpu_seconds, peak_megabytes
 
 _PROC = Path("/proc")
-
-
-def _tick() -> int:
-    return os.sysconf("SC_CLK_TCK")
-
-
-def children() -> list[int]:
-    """Process ids of all living descendants of this process; empty where the system does not say."""
-    found: list[int] = []
-    waiting = [os.getpid()]
-    while waiting:
-        for task in _PROC.glob(f"{waiting.pop()}/task/*/children"):
-            try:
-                own = [int(pid) for pid in task.read_text().split()]
-            except (OSError, ValueError):
-                continue
-            found += own
-            waiting += own
-    return found
-
-
-def _cpu_of(pid: int) -> float:
-    """Seconds of a living process and of its children that ended."""
-    try:
-        fields = (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return 0.0
-    return sum(int(value) for value in fields[11:15]) / _tick()
 
 
 def _read_of(pid: int) -> tuple[int, int]:
@@ -73,7 +46,7 @@ def _machine_busy() -> float | None:
     except OSError:
         return None
     user, nice, system, _, _, irq, soft = (int(value) for value in fields[:7])
-    return (user + nice + system + irq + soft) / _tick()
+    return (user + nice + system + irq + soft) / clock_tick()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +82,7 @@ class Meter:
 
     def _now(self) -> tuple[float, float, float, int, int, float | None]:
         pids = children()
-        cpu = cpu_seconds() + sum(_cpu_of(pid) for pid in pids)
+        cpu = cpu_seconds() + children_cpu_seconds(pids)
         reads = [_read_of(pid) for pid in [os.getpid(), *pids]]
         return (
             time.perf_counter(), cpu, time.thread_time(),
@@ -129,14 +102,7 @@ class Meter:
 
 def tree_megabytes() -> float:
     """Memory of this process and its children now, 10^6 bytes; pages that they share count once."""
-    total = 0
-    for pid in ("self", *children()):
-        try:
-            text = (_PROC / str(pid) / "smaps_rollup").read_text()
-        except OSError:
-            continue
-        total += sum(int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:"))
-    return total * 1024 / 1e6
+    return shared_megabytes([os.getpid(), *children()])
 
 
 def peak_tree_megabytes(seen: float) -> float:
